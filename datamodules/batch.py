@@ -1,0 +1,45 @@
+"""The batches that methods see: the only thing a module knows of data.
+
+Landmarks are (x, y) in pixels of the network's input; the *centre* of the top-left pixel is (0, 0).
+Letters: B faces, N landmarks, S subsets, V videos, T consecutive frames, H x W input pixels.
+"""
+
+from typing import TypedDict
+
+from torch import Tensor
+
+
+class LandmarkBatch(TypedDict):
+    """B annotated faces."""
+
+    image: Tensor  # (B, 3, H, W) uint8 RGB; the network normalises it, so the host copies a quarter of the bytes
+    landmarks: Tensor  # (B, N, 2) float32; a point outside the crop keeps its true coordinates
+    visible: Tensor  # (B, N) bool; False where occluded, outside the crop or not annotated
+    norm: Tensor  # (B,) float32, the distance NME divides by, in input pixels
+    index: Tensor  # (B,) int64, the sample's identity within its split
+    crop: Tensor  # (B, 2, 3) float32, affine from crop pixels to pixels of the original image
+    subsets: Tensor  # (B, S) bool; S is 0 where a dataset has no subsets
+
+
+class VideoBatch(TypedDict):
+    """T consecutive frames of V videos."""
+
+    image: Tensor  # (V, T, 3, H, W) uint8
+    landmarks: Tensor  # (V, T, N, 2) float32
+    visible: Tensor  # (V, T, N) bool
+    norm: Tensor  # (V, T) float32
+    index: Tensor  # (V, T) int64
+    crop: Tensor  # (V, T, 2, 3) float32
+    subsets: Tensor  # (V, S) bool
+    video: Tensor  # (V,) int64
+    frame: Tensor  # (V, T) int64
+    start: Tensor  # (V,) bool, True where a video begins, so that carried state is reset
+    valid: Tensor  # (V, T) bool, False on the padding of the shorter videos
+
+
+class UnlabeledBatch(TypedDict):
+    """B faces without annotation."""
+
+    image: Tensor  # (B, 3, H, W) uint8
+    index: Tensor  # (B,) int64
+    crop: Tensor  # (B, 2, 3) float32

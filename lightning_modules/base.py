@@ -1,0 +1,82 @@
+"""What every method shares: evaluation, prediction on images and video, and the check that model and data fit."""
+
+from typing import Any, NamedTuple
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from datamodules.batch import LandmarkBatch
+from lightning_modules.metrics import face_metrics
+
+
+class LandmarkPrediction(NamedTuple):
+    """What a network says of B images with N landmarks each."""
+
+    landmarks: Tensor  # (B, N, 2) in input pixels
+    confidence: Tensor  # (B, N) in [0, 1], larger is surer; its scale differs between methods
+    heatmaps: Tensor | None = None  # (B, N, h, w) where the method has them
+
+
+class LandmarkModule(LightningModule):
+    """A method: implement ``forward(image) -> LandmarkPrediction``, ``training_step`` and ``configure_optimizers``.
+
+    The base evaluates, predicts, and runs video. The mean shape of the training faces travels in the checkpoint.
+
+    Args:
+        num_landmarks: N, which must be that of the data.
+    """
+
+    mean_landmarks: Tensor
+
+    def __init__(self, num_landmarks: int) -> None:
+        super().__init__()
+        if num_landmarks < 1:
+            raise ValueError(f"model.init_args.num_landmarks is {num_landmarks}, expected at least 1")
+        self.num_landmarks = num_landmarks
+        self.register_buffer("mean_landmarks", torch.zeros(num_landmarks, 2))
+
+    def setup(self, stage: str) -> None:
+        """Check the landmark count, take the mean shape of the training faces, and make the metrics."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return
+        if data.num_landmarks != self.num_landmarks:
+            raise ValueError(
+                f"model.init_args.num_landmarks is {self.num_landmarks} but {type(data).__name__} has "
+                f"{data.num_landmarks} landmarks a face; set model.init_args.num_landmarks to {data.num_landmarks}"
+            )
+        if stage == "fit":
+            self.mean_landmarks.copy_(data.mean_landmarks())
+        metrics = face_metrics(data.subset_names)
+        self.val_metrics, self.test_metrics = metrics.clone(prefix="val/"), metrics.clone(prefix="test/")
+
+    def validation_step(self, batch: LandmarkBatch, batch_idx: int) -> None:
+        """Metric rows of one batch."""
+        self._evaluate(self.val_metrics, batch)
+
+    def test_step(self, batch: LandmarkBatch, batch_idx: int) -> LandmarkPrediction:
+        """Metric rows of one batch; the prediction is for callbacks that draw or save it."""
+        return self._evaluate(self.test_metrics, batch)
+
+    def _evaluate(self, metrics: Any, batch: LandmarkBatch) -> LandmarkPrediction:
+        prediction: LandmarkPrediction = self(batch["image"])
+        metrics.update(prediction.landmarks, batch["landmarks"], batch["norm"], batch["index"], batch["subsets"])
+        # The objects, not their values: Lightning gathers and resets them; no mean of ranks' means is taken.
+        self.log_dict(metrics, batch_size=len(batch["image"]))
+        return prediction
+
+    def predict_step(self, batch: LandmarkBatch, batch_idx: int) -> dict[str, Tensor]:
+        """``index`` (B,), ``landmarks`` (B, N, 2) in pixels of the original image, ``confidence`` (B, N)."""
+        prediction: LandmarkPrediction = self(batch["image"])
+        linear, offset = batch["crop"][..., :2], batch["crop"][..., 2]
+        original = prediction.landmarks @ linear.transpose(1, 2) + offset.unsqueeze(1)
+        return {"index": batch["index"], "landmarks": original, "confidence": prediction.confidence}
+
+    def init_state(self) -> Any:
+        """State of a video before its first frame; None for methods that look at each frame alone."""
+        return None
+
+    def track(self, frame: Tensor, state: Any) -> tuple[LandmarkPrediction, Any]:
+        """One frame (V, 3, H, W) of V videos and the state for the next; the default ignores the state."""
+        return self(frame), state
