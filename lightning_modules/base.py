@@ -55,16 +55,24 @@ class LandmarkModule(LightningModule):
         """Metric rows of one batch."""
         self._evaluate(self.val_metrics, batch)
 
-    def test_step(self, batch: LandmarkBatch, batch_idx: int) -> LandmarkPrediction:
+    def test_step(self, batch: LandmarkBatch, batch_idx: int) -> dict[str, LandmarkPrediction]:
         """Metric rows of one batch; the prediction is for callbacks that draw or save it."""
-        return self._evaluate(self.test_metrics, batch)
+        return {"prediction": self._evaluate(self.test_metrics, batch)}
 
     def _evaluate(self, metrics: Any, batch: LandmarkBatch) -> LandmarkPrediction:
         prediction: LandmarkPrediction = self(batch["image"])
         metrics.update(prediction.landmarks, batch["landmarks"], batch["norm"], batch["index"], batch["subsets"])
-        # The objects, not their values: Lightning gathers and resets them; no mean of ranks' means is taken.
-        self.log_dict(metrics, batch_size=len(batch["image"]))
         return prediction
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the validation faces."""
+        # The objects, not their values: Lightning gathers and resets them; no mean of ranks' means is taken. Once an
+        # epoch: each logging copies the list of rows of every metric, which a batch would make quadratic.
+        self.log_dict(self.val_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the test faces."""
+        self.log_dict(self.test_metrics)
 
     def predict_step(self, batch: LandmarkBatch, batch_idx: int) -> dict[str, Tensor]:
         """``index`` (B,), ``landmarks`` (B, N, 2) in pixels of the original image, ``confidence`` (B, N)."""

@@ -1,0 +1,181 @@
+"""LDEQ: landmarks as the equilibrium of an hourglass cell (Micaelli et al. 2023, arXiv:2304.00600)."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datamodules.batch import LandmarkBatch
+from lightning_modules.base import LandmarkModule, LandmarkPrediction
+from lightning_modules.heatmaps import barycentre, cell_to_pixel, spread
+from lightning_modules.ldeq.implicit import Equilibrium, Gradient, Implicit, SingleStep
+from lightning_modules.ldeq.losses import MeanSquare, PointLoss
+from lightning_modules.ldeq.network import STRIDE, Cell, Stem, initialize
+from lightning_modules.ldeq.solvers import Anderson, Map, Solution, Solver
+
+
+class LDEQ(LandmarkModule):
+    """Landmark deep equilibrium model.
+
+    The default widths are the round configuration closest to the paper's 21.8 M parameters (21.7 M); the widths of
+    the released weights are not public. Optimiser, schedule, solver budgets and the gradient of the first epochs
+    are ours: the paper does not give them.
+
+    Args:
+        num_landmarks: N, e.g. 98 on WFLW.
+        injection_width: channels of the stem's output.
+        width: channels of the hourglass at full resolution, w.
+        width_step: channels it gains per level, i.
+        depth: levels of the hourglass; the input's side must be divisible by 4 * 2 ** depth.
+        groups: of the group norms; must divide every width.
+        temperature: T of Eq. 3.
+        extra_maps: maps the equilibrium carries beside the landmarks'.
+        solver: of the forward pass, in training and evaluation.
+        gradient: how training differentiates the equilibrium.
+        early_gradient: the same for the first ``early_epochs``: an untrained cell does not converge, forward or
+            backward, and a cheap gradient is then as good as any.
+        early_epochs: epochs of ``early_gradient``.
+        evaluation_iterations: forward budget of validation, test and prediction.
+        video_iterations: forward budget of a video frame that starts from the last frame's equilibrium (RwR).
+        loss: on the decoded points.
+        lr: AdamW's peak learning rate, for the global batch (it is not rescaled with the number of GPUs).
+        weight_decay: AdamW's.
+        warmup: share of the training over which the learning rate rises; it then falls to zero along a cosine.
+
+    Raises:
+        ValueError: for widths that ``groups`` does not divide, or an input size that does not fit ``depth``.
+    """
+
+    def __init__(
+        self,
+        num_landmarks: int,
+        injection_width: int = 256,
+        width: int = 256,
+        width_step: int = 28,
+        depth: int = 4,
+        groups: int = 4,
+        temperature: float = 2.5,
+        extra_maps: int = 0,
+        solver: Solver = Anderson(max_iterations=6),
+        gradient: Gradient = Implicit(),
+        early_gradient: Gradient = SingleStep(),
+        early_epochs: int = 2,
+        evaluation_iterations: int = 10,
+        video_iterations: int = 2,
+        loss: PointLoss = MeanSquare(),
+        lr: float = 1e-3,
+        weight_decay: float = 1e-4,
+        warmup: float = 0.1,
+    ) -> None:
+        super().__init__(num_landmarks)
+        self.save_hyperparameters()
+        for key, value in (("width", width), ("width_step", width_step)):
+            if value % groups:
+                raise ValueError(f"model.init_args.{key} is {value}, expected a multiple of groups ({groups})")
+        self.maps = num_landmarks + extra_maps
+        self.multiple = STRIDE * 2**depth
+        self.stem = Stem(injection_width)
+        self.cell = Cell(self.maps, injection_width, width, width_step, depth, groups, temperature)
+        initialize(self)
+        self.solver, self.gradient, self.early_gradient, self.early_epochs = (
+            solver,
+            gradient,
+            early_gradient,
+            early_epochs,
+        )
+        self.evaluation_solver = replace(solver, max_iterations=evaluation_iterations)
+        self.video_solver = replace(solver, max_iterations=video_iterations)
+        self.loss, self.lr, self.weight_decay, self.warmup = loss, lr, weight_decay, warmup
+
+    def inject(self, image: Tensor) -> tuple[Map, Tensor]:
+        """The map whose fixed point is sought, and zeros (B, K, h, w) to start from, for images (B, 3, H, W)."""
+        height, width = image.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise ValueError(
+                f"images are {width} x {height} pixels, expected sides divisible by {self.multiple}; set "
+                "data.init_args.size to a multiple of it or lower model.init_args.depth"
+            )
+        x = self.stem(image)
+
+        def cell(z: Tensor, rows: Tensor) -> Tensor:
+            return self.cell(z, x if len(rows) == len(x) else x[rows])
+
+        precision = torch.promote_types(x.dtype, torch.float32)  # the state stays precise under autocast
+        return cell, x.new_zeros(len(x), self.maps, height // STRIDE, width // STRIDE, dtype=precision)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Landmarks (B, N, 2) in input pixels: the barycentre (soft-argmax) of the landmarks' maps."""
+        return cell_to_pixel(barycentre(z[:, : self.num_landmarks]), STRIDE)
+
+    def predict(self, z: Tensor) -> LandmarkPrediction:
+        """The reading of an equilibrium. Confidence is 1 / (1 + s^2), s the heatmap's spread in cells."""
+        heatmaps = z[:, : self.num_landmarks]
+        confidence = 1 / (1 + spread(heatmaps) ** 2)
+        return LandmarkPrediction(self.decode(z), confidence, heatmaps)
+
+    def forward(self, image: Tensor) -> LandmarkPrediction:
+        """Landmarks of uint8 images (B, 3, H, W), each solved from zeros."""
+        return self._solve(image)[0]
+
+    def _solve(self, image: Tensor) -> tuple[LandmarkPrediction, Solution]:
+        f, z0 = self.inject(image)
+        solution = self.evaluation_solver(f, z0)
+        return self.predict(solution.image), solution
+
+    def track(self, frame: Tensor, state: Tensor | None) -> tuple[LandmarkPrediction, Tensor]:
+        """Recurrence without recurrence: start from the last frame's equilibrium (V, K, h, w) and stop early."""
+        f, z0 = self.inject(frame)
+        solution = self.evaluation_solver(f, z0) if state is None else self.video_solver(f, state)
+        return self.predict(solution.image), solution.image
+
+    def equilibrium(self, image: Tensor, epoch: int) -> Equilibrium:
+        """The tracked equilibrium of images in training, by the gradient of this epoch."""
+        f, z0 = self.inject(image)
+        gradient = self.early_gradient if epoch < self.early_epochs else self.gradient
+        return gradient(f, z0, self.solver)
+
+    def training_step(self, batch: LandmarkBatch, batch_idx: int) -> Tensor:
+        """Loss of the decoded equilibrium; where a gradient unrolls, later steps weigh more (1, 2, 3, ...)."""
+        size = batch["image"].shape[-1]
+        # A soft-argmax cannot leave the image; a landmark that augmentation moved out is sought at the border.
+        target = batch["landmarks"].clamp(-0.5, size - 0.5) / size
+        found = self.equilibrium(batch["image"], self.current_epoch)
+        losses = [self.loss(self.decode(z) / size, target) for z in found.states]
+        weights = range(1, len(losses) + 1)
+        loss = sum((w * value for w, value in zip(weights, losses, strict=True)), torch.zeros_like(losses[0]))
+        loss = loss / sum(weights)
+        self.log("train/loss", loss, prog_bar=True)
+        self._log_solution("train", found.solution, self.solver)
+        self._backward_solutions = found.backward
+        return loss
+
+    def on_after_backward(self) -> None:
+        """Log how the backward solve fared."""
+        for solution in self._backward_solutions:
+            self.log("train/backward_residual", solution.residual.mean())
+
+    def _log_solution(self, stage: str, solution: Solution, solver: Solver) -> None:
+        unconverged = (solution.residual > solver.tolerance).float()
+        values = {
+            "residual": solution.residual.mean(),
+            "worst_residual": solution.residual.max(),
+            "iterations": solution.iterations.float().mean(),
+            "unconverged": unconverged.mean(),
+        }
+        self.log_dict({f"{stage}/{key}": value for key, value in values.items()}, batch_size=len(solution.residual))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; the learning rate rises over ``warmup`` and falls along a cosine, a function of the step alone."""
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+
+        def factor(step: int) -> float:
+            rise = self.warmup * steps
+            if step < rise:
+                return 0.04 + 0.96 * step / rise
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1.0, steps - rise))))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,132 @@
+"""The LDEQ module: gradients of each phase, batching, video, and what it refuses."""
+
+import pytest
+import torch
+
+from lightning_modules.ldeq import LDEQ
+from lightning_modules.ldeq.implicit import DampedUnrolling, Implicit, SingleStep, Unrolled
+from lightning_modules.ldeq.losses import MeanAbsolute, MeanSquare
+from lightning_modules.ldeq.solvers import Anderson, Broyden, FixedPoint
+
+
+def small(**options):
+    torch.manual_seed(0)
+    settings = {"injection_width": 16, "width": 16, "width_step": 4, "depth": 2, "lr": 3e-3, **options}
+    return LDEQ(5, **settings)
+
+
+def batch(faces=4, size=64):
+    """Bright dots on black, one a landmark, each of its own colour."""
+    generator = torch.Generator().manual_seed(1)
+    landmarks = 8 + torch.randint(0, size - 16, (faces, 5, 2), generator=generator).float()
+    image = torch.zeros(faces, 3, size, size, dtype=torch.uint8)
+    colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]])
+    for face in range(faces):
+        for (x, y), colour in zip(landmarks[face].int().tolist(), colours, strict=True):
+            image[face, :, y - 3 : y + 4, x - 3 : x + 4] = colour.view(3, 1, 1)
+    return {"image": image, "landmarks": landmarks, "norm": torch.full((faces,), 32.0), "index": torch.arange(faces)}
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    """Modules outside a trainer cannot log."""
+    monkeypatch.setattr(LDEQ, "log", lambda self, *args, **kwargs: None)
+    monkeypatch.setattr(LDEQ, "log_dict", lambda self, *args, **kwargs: None)
+    monkeypatch.setattr(LDEQ, "current_epoch", 5)
+
+
+@pytest.mark.parametrize(
+    "way", [Implicit(), SingleStep(), DampedUnrolling(2), Unrolled(3)], ids=lambda w: type(w).__name__
+)
+@pytest.mark.parametrize("solver", [Anderson(4), FixedPoint(4), Broyden(4)], ids=lambda s: type(s).__name__)
+def test_loss_falls_on_its_own_batch(silent, way, solver):
+    module = small(gradient=way, solver=solver, loss=MeanAbsolute())
+    optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(20):
+        loss = module.training_step(batch(), 0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_first_epochs_use_the_early_gradient(silent, monkeypatch):
+    module = small(early_epochs=2, early_gradient=Unrolled(3), gradient=Implicit())
+    assert [len(module.equilibrium(batch()["image"], epoch).states) for epoch in (0, 1, 2)] == [3, 3, 1]
+
+
+def test_later_unrolled_steps_weigh_more(silent):
+    module = small(gradient=Unrolled(3), loss=MeanSquare())
+    data = batch()
+    states = module.eval().equilibrium(data["image"], 5).states
+    losses = [(module.decode(z) / 64 - data["landmarks"] / 64).square().mean().item() for z in states]
+    expected = (losses[0] + 2 * losses[1] + 3 * losses[2]) / 6
+    assert module.training_step(data, 0).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_prediction_does_not_depend_on_its_batch():
+    module = small(evaluation_iterations=30).double().eval()  # float64: sums in another order differ by 1e-15 only
+    with torch.no_grad():  # make samples converge at different times
+        module.cell.merge[0].weight[:, :5] *= 0.5
+    images = batch(faces=6)["image"]
+    images[3] = 255
+    together, solution = module._solve(images)
+    assert len(set(solution.iterations.tolist())) > 1
+    for face in range(6):
+        alone = module(images[face : face + 1])
+        torch.testing.assert_close(alone.landmarks[0], together.landmarks[face], atol=1e-8, rtol=0)
+
+
+def test_landmarks_lie_in_the_image_and_confidence_in_0_1():
+    prediction = small().eval()(batch()["image"])
+    assert prediction.landmarks.shape == (4, 5, 2)
+    assert (prediction.landmarks > -0.5).all()
+    assert (prediction.landmarks < 63.5).all()
+    assert ((prediction.confidence > 0) & (prediction.confidence <= 1)).all()
+    assert prediction.heatmaps.shape == (4, 5, 16, 16)
+
+
+def test_extra_maps_are_carried_but_not_decoded():
+    module = small(extra_maps=3).eval()
+    _, z0 = module.inject(batch()["image"])
+    assert z0.shape == (4, 8, 16, 16)
+    assert module(batch()["image"]).landmarks.shape == (4, 5, 2)
+
+
+def test_video_starts_from_the_last_equilibrium():
+    module = small(video_iterations=2, evaluation_iterations=20).eval()
+    frame = batch()["image"]
+    with torch.no_grad():
+        cold, state = module.track(frame, module.init_state())
+        _, again = module.track(frame, state)
+    torch.testing.assert_close(cold.landmarks, module(frame).landmarks)
+    expected = Anderson(2)(module.inject(frame)[0], state)
+    torch.testing.assert_close(again, expected.image)
+    assert expected.iterations.max() <= 2
+
+
+def test_a_landmark_outside_the_image_is_sought_at_the_border(silent):
+    module, data = small().eval(), batch()
+    outside = {**data, "landmarks": data["landmarks"].clone()}
+    outside["landmarks"][0, 0] = torch.tensor([900.0, 20.0])
+    border = {**data, "landmarks": outside["landmarks"].clone()}
+    border["landmarks"][0, 0, 0] = 63.5
+    assert module.training_step(outside, 0).item() == pytest.approx(module.training_step(border, 0).item())
+
+
+def test_wrong_sizes_are_refused():
+    with pytest.raises(ValueError, match="width is 18, expected a multiple of groups"):
+        small(width=18)
+    with pytest.raises(ValueError, match=r"images are 60 x 60 pixels, expected sides divisible by 16"):
+        small()(torch.zeros(1, 3, 60, 60, dtype=torch.uint8))
+
+
+def test_autocast_trains_in_bfloat16(silent):
+    module = small(gradient=Implicit())
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = module.training_step(batch(), 0)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())

@@ -1,0 +1,204 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_modules.metrics import (
+    AreaUnderCurve,
+    FailureRate,
+    LandmarkFailureRate,
+    NormalizedMeanError,
+    PerFaceMetric,
+    face_metrics,
+)
+
+SUBSETS = ("pose", "make-up")
+
+
+def make_batch(rows, seed=0, count=101, points=7):
+    """The given rows of a test set of ``count`` faces, as arguments of ``update``."""
+    rng = np.random.default_rng(seed)
+    target = rng.uniform(0, 256, (count, points, 2))
+    pred = target + rng.normal(0, rng.gamma(2.0, 2.0, (count, 1, 1)), target.shape)
+    norm, subsets = rng.uniform(40, 90, count), rng.random((count, len(SUBSETS))) < (0.3, 0.1)
+    columns = (pred[rows], target[rows], norm[rows])
+    return *(torch.tensor(c, dtype=torch.float32) for c in columns), torch.tensor(rows), torch.tensor(subsets[rows])
+
+
+def brute_force(pred, target, norm, index, subsets):
+    """What `face_metrics` should say of these faces, in float64 and one face at a time."""
+    table = {}
+    for name, member in {"": torch.ones(len(index)), **dict(zip(SUBSETS, subsets.T, strict=True))}.items():
+        nme = []
+        for face in range(len(index)):
+            if member[face]:
+                offset = (pred[face].double() - target[face].double()).numpy()
+                nme.append(np.mean([np.hypot(*o) for o in offset]) / norm[face].item())
+        suffix = f"/{name}" if name else ""
+        table[f"nme{suffix}"] = 100 * sum(nme) / len(nme)
+        table[f"fr10{suffix}"] = 100 * sum(value > 0.10 for value in nme) / len(nme)
+        table[f"auc10{suffix}"] = sum(max(0.0, 1 - value / 0.10) for value in nme) / len(nme)
+    return table
+
+
+def compute(metrics):
+    return {name: value.item() for name, value in metrics.compute().items()}
+
+
+def test_by_hand():
+    target, norm = torch.zeros(3, 2, 2), torch.tensor([50.0, 50.0, 25.0])
+    pred = torch.tensor([[[3.0, 4.0], [0.0, 0.0]], [[0.0, 15.0], [9.0, 12.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    index, subsets = torch.tensor([5, 3, 8]), torch.tensor([[True, False], [False, True], [True, False]])
+    metrics = face_metrics(SUBSETS)
+    metrics.update(pred, target, norm, index, subsets)
+    assert compute(metrics) == pytest.approx(  # NME 5, 30 and 0 percent
+        {
+            **{"nme": 35 / 3, "fr10": 100 / 3, "auc10": 0.5},
+            **{"nme/pose": 2.5, "fr10/pose": 0.0, "auc10/pose": 0.75},
+            **{"nme/make-up": 30.0, "fr10/make-up": 100.0, "auc10/make-up": 0.0},
+        }
+    )
+
+
+def test_landmark_failure_rate_by_hand():
+    pred = torch.tensor([[[6.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 4.0]]])
+    metric = LandmarkFailureRate(0.10)
+    metric.update(pred, torch.zeros(2, 2, 2), torch.full((2,), 50.0), torch.arange(2), torch.zeros(2, 0).bool())
+    assert metric.compute().item() == 25.0  # 12, 0, 0 and 8 percent; both faces' NME is below 10
+    assert metric.threshold == 0.10
+
+
+def test_agrees_with_brute_force_whatever_the_batches():
+    everyone = make_batch(np.arange(101))
+    whole, batched = face_metrics(SUBSETS), face_metrics(SUBSETS)
+    whole.update(*everyone)
+    for rows in np.array_split(np.random.default_rng(3).permutation(101), 9):
+        batched.update(*make_batch(rows))
+    assert compute(whole) == pytest.approx(brute_force(*everyone), rel=1e-5)
+    assert compute(batched) == compute(whole)  # to the last digit: rows are sorted before they are summed
+
+
+def test_repeats_are_dropped():
+    once, repeated = face_metrics(SUBSETS), face_metrics(SUBSETS)
+    once.update(*make_batch(np.arange(101)))
+    for rows in (np.arange(60), np.arange(101), np.array([0, 0, 0, 100, 100])):
+        repeated.update(*make_batch(rows))
+    assert compute(repeated) == compute(once)
+
+
+def test_the_first_of_two_errors_of_a_sample_counts():
+    metric = NormalizedMeanError()
+    for offset, rows in ((5.0, [2, 1]), (20.0, [1, 0]), (40.0, [2, 2])):
+        pred = torch.tensor([offset, 0.0]).expand(2, 1, 2)
+        metric.update(pred, torch.zeros(2, 1, 2), torch.full((2,), 100.0), torch.tensor(rows), torch.zeros(2, 0).bool())
+    assert metric.compute().item() == 10.0  # 20, 5 and 5 percent
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
+def test_an_empty_set_is_nan():
+    assert all(np.isnan(value) for value in compute(face_metrics(SUBSETS)).values())
+    metrics = face_metrics(SUBSETS)
+    pred, target, norm, index, _ = make_batch(np.arange(4))
+    metrics.update(pred, target, norm, index, torch.tensor([[True, False]] * 4))
+    values = compute(metrics)
+    assert values["nme/pose"] == values["nme"] > 0
+    assert np.isnan(values["nme/make-up"])
+
+
+def test_data_without_subsets():
+    metrics = face_metrics(())
+    *batch, _ = make_batch(np.arange(101))
+    metrics.update(*batch, torch.zeros(101, 0).bool())
+    expected = brute_force(*make_batch(np.arange(101)))
+    assert compute(metrics) == pytest.approx({key: expected[key] for key in ("nme", "fr10", "auc10")}, rel=1e-5)
+
+
+def test_errors_name_the_sample():
+    pred, target, norm, index, subsets = make_batch(np.arange(10, 20))
+    norm[3] = 0
+    with pytest.raises(ValueError, match="sample 13: the normaliser is zero"):
+        face_metrics(SUBSETS).update(pred, target, norm, index, subsets)
+
+
+@pytest.mark.parametrize(
+    ("index", "subsets", "sentence"),
+    [
+        (torch.arange(3), torch.zeros(4, 2), r"index has shape \(3,\) and subsets \(4, 2\), expected \(4,\)"),
+        (torch.arange(4), torch.zeros(4), r"index has shape \(4,\) and subsets \(4,\), expected \(4,\)"),
+        (torch.arange(4), torch.zeros(4, 1), "subset 1 is not among the 1 subsets of the batch"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(index, subsets, sentence):
+    metric = NormalizedMeanError(subset=1)
+    with pytest.raises(ValueError, match=sentence):
+        metric.update(torch.zeros(4, 5, 2), torch.zeros(4, 5, 2), torch.ones(4), index, subsets.bool())
+    assert metric.index == metric.error == metric.subsets == []
+
+
+def test_a_collection_updates_its_rows_once(monkeypatch):
+    updates = []
+    original = PerFaceMetric.update
+    monkeypatch.setattr(PerFaceMetric, "update", lambda self, *args: (updates.append(self), original(self, *args)))
+    metrics = face_metrics(SUBSETS)
+    for epoch in range(2):
+        for rows in np.array_split(np.arange(101), 4):
+            metrics.update(*make_batch(rows, seed=epoch))
+        assert len(updates) == 4 * (epoch + 1)
+        assert compute(metrics) == pytest.approx(brute_force(*make_batch(np.arange(101), seed=epoch)), rel=1e-5)
+        metrics.reset()
+
+
+def test_perfect_first_batch_does_not_tie_different_metrics():
+    metrics = face_metrics(SUBSETS)
+    _, target, norm, index, subsets = make_batch(np.arange(50))
+    metrics.update(target, target, norm, index, subsets)
+    metrics.update(*make_batch(np.arange(50, 101)))
+    pred = torch.cat([target, make_batch(np.arange(50, 101))[0]])
+    assert compute(metrics) == pytest.approx(brute_force(pred, *make_batch(np.arange(101))[1:]), rel=1e-5)
+
+
+def test_more_faces_after_a_result():
+    metrics = face_metrics(SUBSETS)
+    metrics.update(*make_batch(np.arange(40)))
+    assert compute(metrics) == pytest.approx(brute_force(*make_batch(np.arange(40))), rel=1e-5)
+    metrics.update(*make_batch(np.arange(40, 101)))
+    assert compute(metrics) == pytest.approx(brute_force(*make_batch(np.arange(101))), rel=1e-5)
+
+
+def test_pickles_and_clones_keep_their_rows_to_themselves():
+    metrics = face_metrics(SUBSETS)
+    metrics.update(*make_batch(np.arange(40)))
+    before = compute(metrics)
+    copies = [pickle.loads(pickle.dumps(metrics)), metrics.clone()]
+    metrics.update(*make_batch(np.arange(40, 80)))
+    for copy in copies:
+        assert compute(copy) == before
+        copy.update(*make_batch(np.arange(40, 101)))
+        assert compute(copy) == pytest.approx(brute_force(*make_batch(np.arange(101))), rel=1e-5)
+    prefixed = metrics.clone(prefix="val/")
+    assert compute(prefixed) == {f"val/{key}": value for key, value in compute(metrics).items()}
+
+
+def test_rows_stay_out_of_checkpoints():
+    metrics = face_metrics(SUBSETS)
+    metrics.update(*make_batch(np.arange(40)))
+    assert metrics.state_dict() == {}
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher_is_better"),
+    [(NormalizedMeanError, False), (FailureRate, False), (LandmarkFailureRate, False), (AreaUnderCurve, True)],
+)
+def test_what_torchmetrics_asks_of_a_metric(metric, higher_is_better):
+    assert metric.higher_is_better is higher_is_better
+    assert metric.full_state_update is False
+    assert metric.is_differentiable is False
+
+
+def test_value_of_one_batch_does_not_disturb_the_rows():
+    metric = NormalizedMeanError()
+    metric.update(*make_batch(np.arange(60)))
+    batch = make_batch(np.arange(60, 101))
+    assert metric(*batch).item() == pytest.approx(brute_force(*batch)["nme"], rel=1e-5)
+    assert metric.compute().item() == pytest.approx(brute_force(*make_batch(np.arange(101)))["nme"], rel=1e-5)

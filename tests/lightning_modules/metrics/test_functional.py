@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import simpson
+
+from lightning_modules.metrics import (
+    area_under_curve,
+    cumulative_error_distribution,
+    failure_rate,
+    normalized_mean_error,
+    point_errors,
+)
+
+
+def field_auc(nme: np.ndarray, threshold: float, step: float = 1e-4) -> float:
+    """AUC as LDEQ's and PIPNet's code computes it, from NME as fractions."""
+    x = np.arange(0, threshold + step, step)[: round(threshold / step) + 1]  # at 0.05 their grid has a point too many
+    share = np.array([np.count_nonzero(nme <= value) for value in x]) / len(nme)
+    return simpson(share, x=x) / threshold
+
+
+@pytest.fixture
+def nme():
+    """NME in percent of as many faces as WFLW's test set, a few per cent of them above 10."""
+    return torch.from_numpy(np.random.default_rng(0).gamma(3.0, 1.6, 2500).astype(np.float32))
+
+
+def test_errors_by_hand():
+    pred = torch.tensor([[[3.0, 4.0], [0.0, 0.0]], [[10.0, 10.0], [10.0, 22.0]]])
+    target = torch.tensor([[[0.0, 0.0], [0.0, 0.0]], [[10.0, 10.0], [15.0, 10.0]]])
+    norm = torch.tensor([50.0, 26.0])
+    assert point_errors(pred, target, norm).tolist() == [[10.0, 0.0], [0.0, 50.0]]  # distances 5 0, 0 13
+    assert normalized_mean_error(pred, target, norm).tolist() == [5.0, 25.0]
+
+
+def test_error_does_not_depend_on_the_unit_of_length():
+    rng = torch.Generator().manual_seed(0)
+    pred, target = torch.rand(4, 9, 2, generator=rng), torch.rand(4, 9, 2, generator=rng)
+    norm = torch.rand(4, generator=rng) + 0.5
+    small, large = (
+        normalized_mean_error(pred, target, norm),
+        normalized_mean_error(256 * pred, 256 * target, 256 * norm),
+    )
+    torch.testing.assert_close(small, large)
+
+
+def test_half_precision_predictions_are_compared_in_single_precision():
+    target = torch.full((1, 1, 2), 200.25)  # bfloat16 holds whole numbers up to 256
+    error = point_errors(torch.full((1, 1, 2), 200.0, dtype=torch.bfloat16), target, torch.tensor([25.0]))
+    assert error.dtype == torch.float32
+    assert error.item() == pytest.approx(2**0.5)
+
+
+@pytest.mark.parametrize("missing", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_missing_normaliser_names_the_sample(missing):
+    points, norm = torch.zeros(3, 5, 2), torch.tensor([50.0, missing, 50.0])
+    with pytest.raises(ValueError, match=r"^sample 42: the normaliser is zero or missing"):
+        point_errors(points, points, norm, torch.tensor([7, 42, 9]))
+    with pytest.raises(ValueError, match=r"^face 1 of the batch: the normaliser is zero or missing"):
+        point_errors(points, points, norm)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_coordinates_that_are_not_finite_name_the_sample(value):
+    good, norm, index = torch.zeros(3, 5, 2), torch.full((3,), 50.0), torch.tensor([7, 42, 9])
+    bad = good.clone()
+    bad[2, 4, 1] = value
+    with pytest.raises(ValueError, match=r"^sample 9: a predicted landmark is not finite"):
+        point_errors(bad, good, norm, index)
+    with pytest.raises(ValueError, match=r"^sample 9: an annotated landmark is not finite"):
+        point_errors(good, bad, norm, index)
+
+
+@pytest.mark.parametrize(
+    ("pred", "target", "norm", "sentence"),
+    [
+        ((2, 5, 2), (2, 4, 2), (2,), r"prediction has shape \(2, 5, 2\) and target \(2, 4, 2\)"),
+        ((2, 5, 2), (1, 5, 2), (2,), r"target \(1, 5, 2\)"),
+        ((2, 5, 3), (2, 5, 3), (2,), r"expected the same \(faces, landmarks, 2\)"),
+        ((5, 2), (5, 2), (5,), r"expected the same \(faces, landmarks, 2\)"),
+        ((2, 5, 2), (2, 5, 2), (1,), r"norm has shape \(1,\), expected \(2,\)"),
+        ((2, 5, 2), (2, 5, 2), (2, 1), r"norm has shape \(2, 1\), expected \(2,\)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(pred, target, norm, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        point_errors(torch.zeros(pred), torch.zeros(target), torch.ones(norm))
+
+
+def test_failure_is_strictly_above_the_threshold():
+    nme = torch.tensor([2.0, 8.0, 10.0, 10.01])
+    assert failure_rate(nme, 0.10).item() == 25.0
+    assert failure_rate(nme, 0.08).item() == 50.0
+
+
+def test_landmark_wise_failure_counts_points():
+    errors = torch.tensor([[1.0, 11.0, 1.0, 1.0], [20.0, 30.0, 9.0, 10.0]])  # means 3.5 and 17.25
+    assert failure_rate(errors, 0.10).item() == 37.5  # 3 of 8 points
+    assert failure_rate(errors.mean(dim=-1), 0.10).item() == 50.0
+
+
+@pytest.mark.parametrize(("threshold", "points"), [(0.10, 1001), (0.08, 801), (0.05, 501)])
+def test_cumulative_error_distribution_counts_as_the_field_does(nme, threshold, points):
+    x, y = cumulative_error_distribution(nme, threshold)
+    np.testing.assert_allclose(x, np.arange(points) * 1e-4, atol=1e-8)
+    fraction = nme.double().numpy() / 100
+    # float32 rounds the grid: a face within 1e-7 of a grid point may fall on either side of it.
+    least = [np.count_nonzero(fraction <= value - 1e-7) / len(nme) for value in np.arange(points) * 1e-4]
+    most = [np.count_nonzero(fraction <= value + 1e-7) / len(nme) for value in np.arange(points) * 1e-4]
+    assert (np.array(least) - 1e-6 <= y.numpy()).all()
+    assert (y.numpy() <= np.array(most) + 1e-6).all()
+    assert failure_rate(nme, threshold).item() == pytest.approx(100 * (1 - y[-1].item()), abs=1e-4)
+
+
+def test_cumulative_error_distribution_by_hand():
+    x, y = cumulative_error_distribution(torch.tensor([4.0, 0.0, 10.0, 11.0]), threshold=0.10, step=0.02)
+    assert x.tolist() == pytest.approx([0.0, 0.02, 0.04, 0.06, 0.08, 0.10])
+    assert y.tolist() == [0.25, 0.25, 0.5, 0.5, 0.5, 0.75]  # a face on a grid point is counted there
+
+
+def test_area_by_hand():
+    assert area_under_curve(torch.tensor([0.0, 2.5, 10.0, 400.0]), 0.10).item() == pytest.approx((1 + 0.75) / 4)
+
+
+@pytest.mark.parametrize("threshold", [0.10, 0.08, 0.05])
+def test_exact_area_agrees_with_the_field(nme, threshold):
+    assert area_under_curve(nme, threshold).item() == pytest.approx(
+        field_auc(nme.double().numpy() / 100, threshold), abs=1e-4
+    )
+
+
+def test_field_area_of_one_face_is_off_by_less_than_its_step():
+    for nme in np.random.default_rng(1).uniform(0, 10, 20):
+        exact = area_under_curve(torch.tensor([nme]), 0.10).item()
+        assert exact == pytest.approx(field_auc(np.array([nme / 100]), 0.10), abs=1e-3)
+
+
+def test_no_faces_give_nan():
+    empty = torch.empty(0)
+    assert failure_rate(empty).isnan()
+    assert area_under_curve(empty).isnan()
+    assert cumulative_error_distribution(empty)[1].isnan().all()
