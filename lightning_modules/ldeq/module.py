@@ -15,6 +15,8 @@ from lightning_modules.ldeq.losses import MeanSquare, PointLoss
 from lightning_modules.ldeq.network import STRIDE, Cell, Stem, initialize
 from lightning_modules.ldeq.solvers import Anderson, Map, Solution, Solver
 
+DIVERGED = 0.5  # an untrained cell leaves a mean relative residual of 0.3 to 0.5, a trained one of about 0.01
+
 
 class LDEQ(LandmarkModule):
     """Landmark deep equilibrium model.
@@ -79,6 +81,7 @@ class LDEQ(LandmarkModule):
         self.stem = Stem(injection_width)
         self.cell = Cell(self.maps, injection_width, width, width_step, depth, groups, temperature)
         initialize(self)
+        self.to(memory_format=torch.channels_last)  # 5 to 10 % faster convolutions on CPUs, more on GPUs
         self.solver, self.gradient, self.early_gradient, self.early_epochs = (
             solver,
             gradient,
@@ -88,6 +91,9 @@ class LDEQ(LandmarkModule):
         self.evaluation_solver = replace(solver, max_iterations=evaluation_iterations)
         self.video_solver = replace(solver, max_iterations=video_iterations)
         self.loss, self.lr, self.weight_decay, self.warmup = loss, lr, weight_decay, warmup
+        self._solved: Solution | None = None  # the last forward solve, for logging
+        self._backward_solutions: list[Solution] = []
+        self._residuals: list[Tensor] = []  # of this epoch's training steps
 
     def inject(self, image: Tensor) -> tuple[Map, Tensor]:
         """The map whose fixed point is sought, and zeros (B, K, h, w) to start from, for images (B, 3, H, W)."""
@@ -117,12 +123,9 @@ class LDEQ(LandmarkModule):
 
     def forward(self, image: Tensor) -> LandmarkPrediction:
         """Landmarks of uint8 images (B, 3, H, W), each solved from zeros."""
-        return self._solve(image)[0]
-
-    def _solve(self, image: Tensor) -> tuple[LandmarkPrediction, Solution]:
         f, z0 = self.inject(image)
-        solution = self.evaluation_solver(f, z0)
-        return self.predict(solution.image), solution
+        self._solved = self.evaluation_solver(f, z0)
+        return self.predict(self._solved.image)
 
     def track(self, frame: Tensor, state: Tensor | None) -> tuple[LandmarkPrediction, Tensor]:
         """Recurrence without recurrence: start from the last frame's equilibrium (V, K, h, w) and stop early."""
@@ -148,6 +151,7 @@ class LDEQ(LandmarkModule):
         loss = loss / sum(weights)
         self.log("train/loss", loss, prog_bar=True)
         self._log_solution("train", found.solution, self.solver)
+        self._residuals.append(found.solution.residual.mean())
         self._backward_solutions = found.backward
         return loss
 
@@ -156,15 +160,38 @@ class LDEQ(LandmarkModule):
         for solution in self._backward_solutions:
             self.log("train/backward_residual", solution.residual.mean())
 
-    def _log_solution(self, stage: str, solution: Solution, solver: Solver) -> None:
+    def validation_step(self, batch: LandmarkBatch, batch_idx: int) -> None:
+        """Metric rows of one batch, and how the solver fared."""
+        super().validation_step(batch, batch_idx)
+        if self._solved is not None:
+            self._log_solution("val", self._solved, self.evaluation_solver, sync_dist=True)
+
+    def on_train_epoch_end(self) -> None:
+        """Stop a run whose cell has no equilibrium left.
+
+        Raises:
+            ValueError: if the epoch's mean relative residual shows it; says which option to change.
+        """
+        residual = torch.stack(self._residuals).mean().item()
+        self._residuals.clear()
+        if self.current_epoch >= self.early_epochs and not residual <= DIVERGED:
+            raise ValueError(
+                f"LDEQ found no equilibrium in epoch {self.current_epoch}: mean relative residual {residual:.2f}, "
+                f"expected at most {DIVERGED}; lower model.init_args.lr, raise model.init_args.early_epochs or "
+                "model.init_args.solver.init_args.max_iterations, or lower model.init_args.temperature"
+            )
+
+    def _log_solution(self, stage: str, solution: Solution, solver: Solver, sync_dist: bool = False) -> None:
         unconverged = (solution.residual > solver.tolerance).float()
-        values = {
-            "residual": solution.residual.mean(),
-            "worst_residual": solution.residual.max(),
-            "iterations": solution.iterations.float().mean(),
-            "unconverged": unconverged.mean(),
+        means = {
+            f"{stage}/residual": solution.residual.mean(),
+            f"{stage}/iterations": solution.iterations.float().mean(),
+            f"{stage}/unconverged": unconverged.mean(),
         }
-        self.log_dict({f"{stage}/{key}": value for key, value in values.items()}, batch_size=len(solution.residual))
+        size = len(unconverged)
+        self.log_dict(means, batch_size=size, sync_dist=sync_dist)
+        worst = solution.residual.max()
+        self.log(f"{stage}/worst_residual", worst, batch_size=size, reduce_fx="max", sync_dist=sync_dist)
 
     def configure_optimizers(self) -> Any:
         """AdamW; the learning rate rises over ``warmup`` and falls along a cosine, a function of the step alone."""

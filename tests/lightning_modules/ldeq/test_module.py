@@ -72,8 +72,8 @@ def test_a_prediction_does_not_depend_on_its_batch():
         module.cell.merge[0].weight[:, :5] *= 0.5
     images = batch(faces=6)["image"]
     images[3] = 255
-    together, solution = module._solve(images)
-    assert len(set(solution.iterations.tolist())) > 1
+    together = module(images)
+    assert len(set(module._solved.iterations.tolist())) > 1
     for face in range(6):
         alone = module(images[face : face + 1])
         torch.testing.assert_close(alone.landmarks[0], together.landmarks[face], atol=1e-8, rtol=0)
@@ -130,3 +130,15 @@ def test_autocast_trains_in_bfloat16(silent):
     loss.backward()
     assert loss.dtype == torch.float32
     assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+
+
+def test_a_cell_without_equilibrium_stops_the_run(monkeypatch):
+    module = small(early_epochs=2)
+    monkeypatch.setattr(LDEQ, "current_epoch", 1)
+    module._residuals = [torch.tensor(0.9)]
+    module.on_train_epoch_end()  # an untrained cell may do so
+    monkeypatch.setattr(LDEQ, "current_epoch", 2)
+    for residual in (0.9, float("nan")):
+        module._residuals = [torch.tensor(residual)]
+        with pytest.raises(ValueError, match=r"no equilibrium in epoch 2.*lower model\.init_args\.lr"):
+            module.on_train_epoch_end()

@@ -1,0 +1,31 @@
+# `make demo` and `make test` do all set-up themselves: virtual environment, pinned install, run.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint install clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[dev]'
+	touch $@
+
+# Train LDEQ on generated faces, test it on others, draw what it found. Starts afresh each time.
+demo: install
+	rm -rf runs/demo
+	$(BIN)/python cli.py fit --config demo.yaml
+	$(BIN)/python cli.py test --config demo.yaml
+	@echo "Pictures and tables are in runs/demo/test/"
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,157 @@
+"""Metrics of a test set of faces, exact under any number of processes and any sampler.
+
+Each metric keeps one row a face, keyed by the sample's index, and drops repeats before it reduces: a distributed
+sampler repeats samples to give every process as many.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.utilities import dim_zero_cat
+
+from lightning_modules.metrics.functional import area_under_curve, failure_rate, point_errors
+
+
+class PerFaceMetric(Metric):
+    """A number of a set of faces: implement ``reduce``. It is NaN where the set is empty.
+
+    All such metrics keep the same rows, so that a collection updates one of them for all.
+
+    Args:
+        subset: column of ``subsets`` whose faces count; None counts all.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    index: list[Tensor]
+    error: list[Tensor]
+    subsets: list[Tensor]
+
+    def __init__(self, subset: int | None = None) -> None:
+        super().__init__()
+        self.subset = subset
+        for state in ("index", "error", "subsets"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def update(self, pred: Tensor, target: Tensor, norm: Tensor, index: Tensor, subsets: Tensor) -> None:
+        """Add the rows of B faces with N landmarks.
+
+        Args:
+            pred: (B, N, 2) in pixels.
+            target: (B, N, 2) in the same pixels.
+            norm: (B,) normaliser in the same pixels.
+            index: (B,) int64, the identity of each sample in its split.
+            subsets: (B, S) bool, which subsets each face is in.
+
+        Raises:
+            ValueError: as in `point_errors`; if index or subsets have another shape.
+        """
+        error = point_errors(pred, target, norm, index)
+        if index.shape != norm.shape or subsets.ndim != 2 or len(subsets) != len(pred):
+            raise ValueError(
+                f"index has shape {tuple(index.shape)} and subsets {tuple(subsets.shape)}, "
+                f"expected ({len(pred)},) and ({len(pred)}, number of subsets)"
+            )
+        if self.subset is not None and self.subset >= subsets.shape[1]:
+            raise ValueError(f"subset {self.subset} is not among the {subsets.shape[1]} subsets of the batch")
+        self.index.append(index.long())
+        self.error.append(error.float().flatten())
+        self.subsets.append(subsets.bool().flatten())
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Gather the rows of all processes; torchmetrics calls it before every ``compute``."""
+        # A process without faces sends empty rows. They must have the type and the number of dimensions of the others'
+        # rows, or gathering hangs or crashes: torchmetrics would send float32, and a table's width is not known here,
+        # hence the flattened rows.
+        if not len(self.index):
+            for state, dtype in ((self.index, torch.int64), (self.error, torch.float32), (self.subsets, torch.bool)):
+                state.append(torch.empty(0, dtype=dtype, device=self.device))
+        super().sync(*args, **kwargs)
+
+    def compute(self) -> Tensor:
+        """The metric of the distinct faces seen by all processes."""
+        index, error = dim_zero_cat(self.index), dim_zero_cat(self.error)
+        if not len(index):
+            return self.reduce(error.reshape(0, 0))
+        index, order = index.sort(stable=True)
+        order = order[torch.cat([index.new_ones(1), index.diff()]) != 0]  # the first row of each sample
+        error = error.reshape(len(index), -1)[order]
+        if self.subset is not None:
+            error = error[dim_zero_cat(self.subsets).reshape(len(index), -1)[order, self.subset]]
+        return self.reduce(error)
+
+    @abstractmethod
+    def reduce(self, error: Tensor) -> Tensor:
+        """The number of M distinct faces with point errors (M, N) in percent."""
+
+
+class NormalizedMeanError(PerFaceMetric):
+    """Mean NME in percent of the normaliser."""
+
+    higher_is_better = False
+
+    def reduce(self, error: Tensor) -> Tensor:
+        """Mean over landmarks, then faces."""
+        return error.mean(dim=-1).mean()
+
+
+class FailureRate(PerFaceMetric):
+    """Share of faces, in percent, whose NME exceeds a threshold (FR^I; 0.10 on WFLW, some papers use 0.08).
+
+    Args:
+        threshold: a fraction of the normaliser.
+        subset: as in `PerFaceMetric`.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, threshold: float = 0.10, subset: int | None = None) -> None:
+        super().__init__(subset)
+        self.threshold = threshold
+
+    def reduce(self, error: Tensor) -> Tensor:
+        """`failure_rate` of the faces."""
+        return failure_rate(error.mean(dim=-1), self.threshold)
+
+
+class LandmarkFailureRate(FailureRate):
+    """Share of single landmarks, in percent, whose error exceeds a threshold (FR^L of the Wasserstein paper)."""
+
+    def reduce(self, error: Tensor) -> Tensor:
+        """`failure_rate` of the points."""
+        return failure_rate(error, self.threshold)
+
+
+class AreaUnderCurve(PerFaceMetric):
+    """Normalised area, in [0, 1], under the cumulative error distribution up to a threshold.
+
+    Args:
+        threshold: a fraction of the normaliser.
+        subset: as in `PerFaceMetric`.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, threshold: float = 0.10, subset: int | None = None) -> None:
+        super().__init__(subset)
+        self.threshold = threshold
+
+    def reduce(self, error: Tensor) -> Tensor:
+        """`area_under_curve` of the faces."""
+        return area_under_curve(error.mean(dim=-1), self.threshold)
+
+
+def face_metrics(subset_names: Sequence[str]) -> MetricCollection:
+    """NME, FR and AUC at 0.10: ``nme``, ``fr10`` and ``auc10`` over all faces, ``nme/<name>`` and so on by subset."""
+    metrics: dict[str, Metric | MetricCollection] = {}
+    for subset, suffix in [(None, ""), *((i, f"/{name}") for i, name in enumerate(subset_names))]:
+        metrics[f"nme{suffix}"] = NormalizedMeanError(subset=subset)
+        metrics[f"fr10{suffix}"] = FailureRate(0.10, subset=subset)
+        metrics[f"auc10{suffix}"] = AreaUnderCurve(0.10, subset=subset)
+    # One group, named: rows are kept once, from the first batch on, and no comparison of values decides it.
+    return MetricCollection(metrics, compute_groups=[list(metrics)])
