@@ -91,7 +91,9 @@ def warp(image: NDArray[np.uint8], affine: Floats, size: int) -> NDArray[np.uint
     if shrink >= 2:
         height, width = (side // shrink * shrink for side in image.shape[:2])
         if height and width:
-            image = cv2.resize(image[:height, :width], None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+            blocks = width // shrink, height // shrink
+            image = np.asarray(cv2.resize(image[:height, :width], blocks, interpolation=cv2.INTER_AREA), np.uint8)
             block = np.array([[1 / shrink, 0, 0.5 / shrink - 0.5], [0, 1 / shrink, 0.5 / shrink - 0.5]])
             affine = compose(block, affine)
-    return cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(image, affine, (size, size), flags=flags), np.uint8)

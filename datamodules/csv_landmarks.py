@@ -1,17 +1,13 @@
-"""The user's own images with landmarks in a CSV file: the smallest datamodule, and the one to copy for a new dataset."""
+"""The user's own images with landmarks in a CSV file: a small datamodule, and the one to copy for a new dataset."""
 
-import csv
-import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from datamodules.annotation_table import BOX_COLUMNS, AnnotationTable, landmark_columns, read_csv
 from datamodules.faces import Faces, LandmarkDataModule
 from datamodules.markup import load_markup
 from datamodules.transforms import Augmentation
-
-BOX_COLUMNS = ("left", "top", "right", "bottom")
 
 
 class CSVLandmarks(LandmarkDataModule):
@@ -59,70 +55,60 @@ class CSVLandmarks(LandmarkDataModule):
         return f"{self.root.resolve().name} {Path(self.files['test']).stem}"
 
     def load(self, split: str) -> Faces:
-        """Read a CSV; see the class for its columns, and `Faces` for what is refused."""
-        path = self.root / self.files[split]
-        if not self.root.is_dir():
-            raise FileNotFoundError(
-                f"folder {self.root} not found; set data.init_args.root to the folder of {path.name}"
-            )
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} not found; set data.init_args.{split} to a CSV file below {self.root}")
-        return read_faces(path, self.markup.num_landmarks)
+        """Read a CSV; see the class for its columns, and `Faces` and `annotation_table` for what is refused."""
+        return read_faces(
+            self.root / self.files[split],
+            self.markup.num_landmarks,
+            f"set data.init_args.root to the folder of the CSV files, and data.init_args.{split} to a file in it",
+        )
 
 
-def read_faces(path: Path, num_landmarks: int) -> Faces:
+def read_faces(path: Path, num_landmarks: int, remedy: str) -> Faces:
     """The faces of a CSV file.
 
     Raises:
-        ValueError: a column is missing, a line is short or long, a cell is not a number, or as in `Faces`.
+        FileNotFoundError, ValueError: a column is missing or one too many, or as in `annotation_table` and `Faces`.
     """
-    columns: dict[str, list[Any]] = {key: [] for key in ("line", "image", "landmarks", "visible", "box", "photograph")}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        header = [name.strip() for name in next(reader, [])]
-        points = [f"{axis}{i}" for i in range(num_landmarks) for axis in "xy"]
-        for name in ("file", *points):
-            if name not in header:
-                raise ValueError(
-                    f"{path}: line 1 has no column '{name}', expected 'file' and x0, y0 to "
-                    f"x{num_landmarks - 1}, y{num_landmarks - 1}"
-                )
-        if f"x{num_landmarks}" in header:
+    table = read_csv(path, remedy)
+    points = landmark_columns(num_landmarks)
+    seen = [f"v{i}" for i in range(num_landmarks)]
+    _check_columns(table, points, seen)
+    files = table.text("file")
+    return Faces(
+        source=path,
+        line=np.array(table.line),
+        image=np.array([str(_image_path(path, file)) for file in files]),
+        landmarks=table.numbers(points).reshape(-1, num_landmarks, 2),
+        visible=table.flags(seen) if seen[0] in table.columns else np.ones((len(table), num_landmarks), bool),
+        box=table.numbers(BOX_COLUMNS) if BOX_COLUMNS[0] in table.columns else np.full((len(table), 4), np.nan),
+        subsets=np.zeros((len(table), 0), bool),
+        photograph=np.array(table.text("identity") if "identity" in table.columns else files),
+    )
+
+
+def _check_columns(table: AnnotationTable, points: list[str], seen: list[str]) -> None:
+    where, count = f"{table.path}: line 1", len(seen)
+    if "file" not in table.columns:
+        raise ValueError(f"{where} has no column 'file', expected names of columns with commas between them")
+    for name in points:
+        if name not in table.columns:
             raise ValueError(
-                f"{path}: line 1 has a column 'x{num_landmarks}', but the markup has {num_landmarks} landmarks; "
+                f"{where} has no column '{name}', but the markup has {count} landmarks (x0, y0 to x{count - 1}, "
+                f"y{count - 1}); set data.init_args.markup to the scheme of this file"
+            )
+    for name in (f"x{count}", f"y{count}", f"v{count}"):
+        if name in table.columns:
+            raise ValueError(
+                f"{where} has a column '{name}', but the markup has {count} landmarks, numbered from 0; "
                 "set data.init_args.markup to the scheme of this file"
             )
-        place = {name: i for i, name in enumerate(header)}
-        seen = [f"v{i}" for i in range(num_landmarks)]
-        for cells in reader:
-            where = f"{path}: line {reader.line_num}"
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                raise ValueError(f"{where} has {len(cells)} cells, expected {len(header)} as in the header")
-
-            def numbers(names: Any, cells: list[str] = cells, where: str = where) -> list[float]:
-                return [_number(cells[place[name]], where, name) for name in names]
-
-            image = path.parent / cells[place["file"]]
-            if not image.is_file():
-                image = path.with_suffix("") / cells[place["file"]]
-            columns["line"].append(reader.line_num)
-            columns["image"].append(str(image))
-            columns["landmarks"].append(np.array(numbers(points)).reshape(-1, 2))
-            columns["visible"].append(
-                np.array(numbers(seen)) != 0 if seen[0] in place else np.ones(num_landmarks, bool)
-            )
-            columns["box"].append(numbers(BOX_COLUMNS) if set(BOX_COLUMNS) <= place.keys() else [math.nan] * 4)
-            columns["photograph"].append(cells[place["identity"]] if "identity" in place else str(image))
-    if not columns["line"]:
-        raise ValueError(f"{path}: no faces found, expected at least one line below the header")
-    arrays = {key: np.array(values) for key, values in columns.items()}
-    return Faces(source=path, subsets=np.zeros((len(arrays["line"]), 0), bool), **arrays)
+    for group in (seen, BOX_COLUMNS):
+        missing = [name for name in group if name not in table.columns]
+        if 0 < len(missing) < len(group):
+            raise ValueError(f"{where} has no column '{missing[0]}', expected all of {group[0]} to {group[-1]} or none")
 
 
-def _number(cell: str, where: str, column: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        raise ValueError(f"{where}, column {column}: '{cell}' is not a number") from None
+def _image_path(path: Path, file: str) -> Path:
+    """Beside the CSV, or in the folder there that has the CSV's name."""
+    beside, folder = path.parent / file, path.with_suffix("")
+    return beside if beside.is_file() or not folder.is_dir() else folder / file

@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.batch import LandmarkBatch
 from datamodules.crop import Floats, box_convention, compose, crop_affine, invert, landmark_box, transform, warp
+from datamodules.image_files import image_size, read_image
 from datamodules.markup import Markup
 from datamodules.transforms import Augmentation, Image
 
@@ -40,13 +39,13 @@ class Faces:
         image: (M,) path of each face's image.
         landmarks: (M, N, 2) in pixels of the original image, centre of the top-left pixel at (0, 0).
         visible: (M, N) annotated as visible.
-        box: (M, 4) the dataset's own rectangle x0, y0, x1, y1; NaN where it has none.
+        box: (M, 4) the dataset's own rectangle x0, y0, x1, y1; four NaN where it has none.
         subsets: (M, S) which of the dataset's test subsets a face is in.
         photograph: (M,) faces of one photograph (or person) share a value and are never split by validation.
 
     Raises:
-        ValueError: one sentence naming file and line, for no faces, a coordinate that is not finite or absurd, a box
-            without area.
+        ValueError: one sentence naming file and line, for no faces, a coordinate that is not finite or absurd, all
+            landmarks at one point, a box without area.
     """
 
     source: Path
@@ -67,17 +66,27 @@ class Faces:
                 f"{self.where(row)}: landmark {landmark} is {tuple(self.landmarks[row, landmark].tolist())}, "
                 "expected two finite numbers"
             )
-        for row in np.flatnonzero((np.abs(self.landmarks) > FARTHEST).any(axis=(1, 2))):
-            raise ValueError(f"{self.where(row)}: a landmark lies over {FARTHEST:.0f} pixels from the image's corner")
-        for row in np.flatnonzero(~(self.box[:, 2:] > self.box[:, :2]).all(axis=1) & ~np.isnan(self.box).any(axis=1)):
+        for row, landmark, _ in np.argwhere(np.abs(self.landmarks) > FARTHEST):
+            x, y = self.landmarks[row, landmark]
             raise ValueError(
-                f"{self.where(row)}: box {tuple(self.box[row].tolist())} has no area, expected x0 < x1 and y0 < y1"
+                f"{self.where(row)}: landmark {landmark} is at ({x:g}, {y:g}), expected pixels of an image, at most "
+                f"{FARTHEST:g} from its corner"
+            )
+        if self.landmarks.shape[1] > 1:
+            for row in np.flatnonzero((self.landmarks == self.landmarks[:, :1]).all(axis=(1, 2))):
+                raise ValueError(f"{self.where(row)}: all landmarks are at one point, expected a face")
+        has_box = ~np.isnan(self.box).all(axis=1)
+        area = (self.box[:, 2:] > self.box[:, :2]).all(axis=1) & (np.abs(self.box) <= FARTHEST).all(axis=1)
+        for row in np.flatnonzero(has_box & ~area):
+            raise ValueError(
+                f"{self.where(row)}: box is {tuple(self.box[row].tolist())}, expected left < right and top < bottom, "
+                f"in pixels, at most {FARTHEST:g} from the image's corner"
             )
 
     def __len__(self) -> int:
         return len(self.image)
 
-    def where(self, row: int) -> str:
+    def where(self, row: int | np.integer[Any]) -> str:
         """The place of a face, for error sentences."""
         return f"{self.source}: line {self.line[row]}"
 
@@ -87,28 +96,19 @@ class Faces:
         return replace(self, **columns)
 
     def check_images(self) -> None:
-        """Refuse a missing image now rather than in the middle of an epoch."""
-        for path, row in zip(*np.unique(self.image, return_index=True), strict=True):
-            if not Path(path).is_file():
-                raise FileNotFoundError(f"{self.where(row)} names image {path}, which does not exist")
+        """Refuse missing images now rather than in the middle of an epoch.
 
-
-def read_image(path: str) -> Image:
-    """An RGB image (H, W, 3).
-
-    Pillow rather than OpenCV: OpenCV returns a truncated JPEG as a half-grey image. EXIF rotation is not applied,
-    because annotation tools and the public datasets count pixels as they are stored.
-
-    Raises:
-        ValueError: if the file is not an image or breaks off; names the file.
-    """
-    try:
-        with PillowImage.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: not an image") from error
-    except (OSError, SyntaxError, PillowImage.DecompressionBombError) as error:
-        raise ValueError(f"{path}: image is damaged or truncated ({error}); get the file again") from error
+        Raises:
+            FileNotFoundError: one sentence naming the first line and how many images there are without a file.
+        """
+        paths, rows = np.unique(self.image, return_index=True)
+        missing = sorted(row for path, row in zip(paths, rows, strict=True) if not Path(path).is_file())
+        if missing:
+            path = Path(self.image[missing[0]])
+            raise FileNotFoundError(
+                f"{self.where(missing[0])} names image {path}, which is {'a folder' if path.is_dir() else 'not there'} "
+                f"({len(missing)} of {len(paths)} images are missing); correct the line or get the images again"
+            )
 
 
 class FaceDataset(Dataset[dict[str, Any]]):
@@ -129,10 +129,14 @@ class FaceDataset(Dataset[dict[str, Any]]):
         seed: int = 0,
         read: Callable[[int], Image] | None = None,
     ) -> None:
-        """``read`` gives the image of a row where it does not come from a file."""
+        """``read`` gives the image of a row where it does not come from a file.
+
+        Raises:
+            ValueError: a face has no box or no normaliser of this kind; names file, line and config key.
+        """
         self.faces, self.markup, self.size, self.seed = faces, markup, size, seed
         self.augmentation = augmentation or Augmentation()
-        self.read = read or (lambda row: read_image(str(faces.image[row])))
+        self.read, self.from_files = read or self._read_file, read is None
         convention = box_convention(box)
         self.margin = convention.margin
         if convention.source == "landmarks":
@@ -141,8 +145,13 @@ class FaceDataset(Dataset[dict[str, Any]]):
             self.boxes = faces.box
         self.whole_image = convention.source == "image"
         if convention.source == "provided" and np.isnan(self.boxes).any():
-            row = int(np.flatnonzero(np.isnan(self.boxes).any(axis=1))[0])
-            raise ValueError(f"{faces.where(row)} has no box; set data.init_args.box to landmarks-1.2 or image")
+            first = np.flatnonzero(np.isnan(self.boxes).any(axis=1))[0]
+            raise ValueError(f"{faces.where(first)} has no box; set data.init_args.box to landmarks-1.2 or image")
+        if convention.source == "landmarks" and markup.num_landmarks == 1:
+            raise ValueError(
+                f"data.init_args.box is '{box}', but {markup.name} has one landmark, which has no size; set it to "
+                "provided-1.2 or image"
+            )
         self.norms = markup.norm(faces.landmarks, normalizer, 1.0)
         self.norm_is_crop = normalizer == "crop-size"
         for row in np.flatnonzero(~(self.norms > 0)):
@@ -150,22 +159,26 @@ class FaceDataset(Dataset[dict[str, Any]]):
                 f"{faces.where(row)}: the {normalizer} distance is {self.norms[row]:g} pixels, so NME is not defined; "
                 "correct the landmarks or choose another data.init_args.normalizer"
             )
-        for row in np.flatnonzero((self.boxes[:, 2:] == self.boxes[:, :2]).all(axis=1)):
-            raise ValueError(f"{faces.where(row)}: all landmarks are at one point, expected a face")
 
     def __len__(self) -> int:
         return len(self.faces)
 
-    def affine(self, row: int, image: Image) -> Floats:
-        """The clean crop's affine (2, 3), crop to image pixels."""
-        box = np.array([0, 0, image.shape[1], image.shape[0]]) - 0.5 if self.whole_image else self.boxes[row]
-        return crop_affine(box, self.size, self.margin)
+    def affine(self, row: int, image: Image | None = None) -> Floats:
+        """The clean crop's affine (2, 3), crop to image pixels; looks at the file where ``image`` is not given."""
+        if not self.whole_image:
+            return crop_affine(self.boxes[row], self.size, self.margin)
+        if image is None and self.from_files:
+            width, height = image_size(str(self.faces.image[row]))  # does not decode the pixels
+        else:
+            height, width = (self.read(row) if image is None else image).shape[:2]
+        return crop_affine(np.array([0, 0, width, height]) - 0.5, self.size, self.margin)
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, row = key if isinstance(key, tuple) else (None, key)
         image = self.read(row)
         affine = self.affine(row, image)
         landmarks, visible = self.faces.landmarks[row], self.faces.visible[row]
+        self._check_overlap(row, transform(invert(affine), landmarks), image)
         rng = np.random.default_rng((self.seed, epoch or 0, row))
         if epoch is not None:
             geometry, flipped = self.augmentation.geometry(rng, self.size)
@@ -173,8 +186,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
             if flipped:
                 landmarks, visible = landmarks[list(self.markup.flip)], visible[list(self.markup.flip)]
         points = transform(invert(affine), landmarks)
-        self._check_overlap(row, affine, image)
-        visible = visible & ((points > -0.5) & (points < self.size - 0.5)).all(axis=-1)
+        visible = visible & _inside(points, self.size, self.size)
         crop = warp(image, affine, self.size)
         if epoch is not None:
             crop, visible = self.augmentation.appearance(rng, crop, points, visible)
@@ -190,13 +202,23 @@ class FaceDataset(Dataset[dict[str, Any]]):
         }
         return dict(sample)
 
-    def _check_overlap(self, row: int, affine: Floats, image: Image) -> None:
-        corners = transform(affine, np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) * (self.size - 1.0))
-        if (corners.max(axis=0) < 0).any() or (corners.min(axis=0) >= image.shape[1::-1]).any():
+    def _check_overlap(self, row: int, points: Floats, image: Image) -> None:
+        """Refuse a face none of whose landmarks lies in both its image and its clean crop, (N, 2) ``points`` there."""
+        height, width = image.shape[:2]
+        in_image = _inside(self.faces.landmarks[row], width, height)
+        if not (in_image & _inside(points, self.size, self.size)).any():
             raise ValueError(
-                f"{self.faces.where(row)}: the face lies outside its image {self.faces.image[row]} of "
-                f"{image.shape[1]} x {image.shape[0]} pixels; the landmarks or the box belong to another image"
+                f"{self.faces.where(row)}: no landmark lies within {'the crop' if in_image.any() else 'the image'} of "
+                f"{self.faces.image[row]} ({width} x {height} pixels); the landmarks or the box belong to another image"
             )
+
+    def _read_file(self, row: int) -> Image:
+        return read_image(str(self.faces.image[row]))
+
+
+def _inside(points: Floats, width: int, height: int) -> NDArray[np.bool_]:
+    """Which points (..., 2) lie on one of width x height pixels."""
+    return np.all((points >= -0.5) & (points < (width - 0.5, height - 0.5)), axis=-1)
 
 
 class EpochSampler(DistributedSampler[Any]):
@@ -243,7 +265,12 @@ class LandmarkDataModule(LightningDataModule):
         self.normalizer = normalizer or markup.default_normalizer
         markup.check_normalizer(self.normalizer)
         box_convention(box)
-        for key, value, least in (("size", size, 1), ("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
+        for key, value, least in (
+            ("size", size, 1),
+            ("batch_size", batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+        ):
             if value < least:
                 raise ValueError(f"data.init_args.{key} is {value}, expected at least {least}")
         if not 0 < validation_fraction < 1:
@@ -253,6 +280,7 @@ class LandmarkDataModule(LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.validation_fraction, self.augmentation = validation_fraction, augmentation
         self._datasets: dict[str, FaceDataset] = {}
+        self._first_epoch = 0
 
     @property
     def num_landmarks(self) -> int:
@@ -286,12 +314,7 @@ class LandmarkDataModule(LightningDataModule):
     def mean_landmarks(self) -> torch.Tensor:
         """Mean shape (N, 2) of the training faces in clean crops: the predictor that looks at no image."""
         dataset = self._datasets["train"]
-        faces = dataset.faces
-        if dataset.whole_image:
-            points = [dataset[row]["landmarks"].numpy() for row in range(len(faces))]
-        else:
-            boxes = zip(dataset.boxes, faces.landmarks, strict=True)
-            points = [transform(invert(crop_affine(box, self.size, dataset.margin)), p) for box, p in boxes]
+        points = [transform(invert(dataset.affine(row)), p) for row, p in enumerate(dataset.faces.landmarks)]
         return torch.from_numpy(np.mean(points, axis=0).astype(np.float32))
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -299,7 +322,20 @@ class LandmarkDataModule(LightningDataModule):
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         dataset = self._datasets["train"]
         sampler = EpochSampler(dataset, num_replicas=world, rank=rank, seed=self.seed)
+        sampler.set_epoch(self._first_epoch)
         return self._loader(dataset, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch that a run resumed from this checkpoint begins with.
+
+        Lightning tells the sampler of it only after the workers were sent the first samples.
+        """
+        trainer: Any = self.trainer
+        return {"epoch": trainer.fit_loop.epoch_progress.current.processed if trainer else 0}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Begin with that epoch."""
+        self._first_epoch = state_dict["epoch"]
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Clean crops of training photographs held out."""

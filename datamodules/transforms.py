@@ -58,7 +58,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 0 or (name.endswith("_p") and value > 1) or (name == "scale" and value >= 1):
+            if not 0 <= value < np.inf or (name.endswith("_p") and value > 1) or (name == "scale" and value >= 1):
                 raise ValueError(
                     f"data.init_args.augmentation.{name} is {value}, expected "
                     + ("a share from 0 to 1" if name.endswith("_p") else "a number of at least 0 (scale: below 1)")

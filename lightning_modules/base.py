@@ -81,6 +81,22 @@ class LandmarkModule(LightningModule):
         original = prediction.landmarks @ linear.transpose(1, 2) + offset.unsqueeze(1)
         return {"index": batch["index"], "landmarks": original, "confidence": prediction.confidence}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another network.
+
+        Raises:
+            ValueError: one sentence naming the file and the first weight that is missing, unknown or of another shape.
+        """
+        own, found = self.state_dict(), checkpoint["state_dict"]
+        file = (self._trainer and self._trainer.ckpt_path) or "the checkpoint"
+        for key in [*own, *found]:
+            here, there = (tuple(state[key].shape) if key in state else "missing" for state in (own, found))
+            if here != there:
+                raise ValueError(
+                    f"{file} is of another network: {key} is {there} in it but {here} in this model; give the options "
+                    "under model.init_args that it was trained with, or another checkpoint"
+                )
+
     def init_state(self) -> Any:
         """State of a video before its first frame; None for methods that look at each frame alone."""
         return None

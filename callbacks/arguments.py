@@ -1,0 +1,223 @@
+"""The command line as typed: which configs, which run. Imports nothing slow, so that mistakes are answered at once."""
+
+import difflib
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+SUBCOMMANDS = {
+    "fit": "train; the run's config, checkpoints and metrics go to runs/NAME",
+    "validate": "measure a run's best checkpoint on the validation faces",
+    "test": "measure it on the test faces: a table, errors of each face, drawings of predictions",
+    "predict": "write its landmarks of the test faces, in pixels of the original images",
+}
+Option = tuple[str, ...]  # an option and its values, as typed
+
+
+class UsageError(ValueError):
+    """A mistake on the command line or in a config; the process ends with 2."""
+
+
+def suggestion(word: str, known: Iterable[str], show: str = "{}") -> str:
+    """``; did you mean X?`` for the nearest of the known words, nothing where none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {show.format(near[0])}?" if near else ""
+
+
+def usage() -> str:
+    """What ``python cli.py --help`` prints."""
+    lines = [f"  {name:<9} {text}" for name, text in SUBCOMMANDS.items()]
+    return "\n".join(
+        [
+            f"usage: python cli.py {{{','.join(SUBCOMMANDS)}}} --config NAME [--config OVERLAY ...] [--option VALUE]",
+            "",
+            *lines,
+            "",
+            "  --config NAME  a file, or a name in configs/; later ones win over earlier ones",
+            "  --name RUN     the run's folder below runs/ (default: the config's name)",
+            "  --resume       continue the run from its last checkpoint",
+            "",
+            f"configs: {', '.join(config_names())}",
+            "python cli.py fit --help lists every option (it takes some seconds).",
+        ]
+    )
+
+
+def config_names(folders: Sequence[str] = ("",)) -> list[str]:
+    """Names of the configs in these folders of configs/, as ``--config`` takes them."""
+    files = [path for folder in folders for path in (CONFIGS / folder).glob("*.yaml")]
+    return sorted(str(path.relative_to(CONFIGS)) for path in files)
+
+
+def find_config(name: str) -> Path:
+    """The file of ``--config NAME``: the path as given, else a file of configs/, its data/ or its overlays/.
+
+    Raises:
+        UsageError: where there is none; suggests the nearest name.
+    """
+    folders = ("", "data", "overlays")
+    for candidate in [Path(name), *(CONFIGS / folder / (name + end) for folder in folders for end in ("", ".yaml"))]:
+        if candidate.is_file():
+            return candidate.resolve()
+    known = config_names(folders)
+    spelled = {form: config for config in known for form in (config, config.removesuffix(".yaml"), Path(config).name)}
+    near = difflib.get_close_matches(name, spelled, n=1)
+    hint = f"did you mean {spelled[near[0]]}?" if near else f"there are {', '.join(known) or 'none yet'}"
+    raise UsageError(f"--config {name}: no such file, and none of this name in configs/; {hint}")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The mapping in a config file.
+
+    Raises:
+        UsageError: if it is not YAML or not a mapping; names file and line.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}: line {mark.line + 1}" if mark else str(path)
+        raise UsageError(f"{where}: not readable as YAML ({getattr(error, 'problem', None) or error})") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected keys such as model, data and trainer, found {content!r}")
+    return content
+
+
+def group_options(tokens: Iterable[str]) -> list[Option]:
+    """The command line cut before every word that begins with a dash and is not a number."""
+    groups: list[list[str]] = []
+    for token in tokens:
+        is_option = token.startswith("-") and not token.lstrip("-.")[:1].isdigit()
+        if is_option or not groups:
+            groups.append([token])
+        else:
+            groups[-1].append(token)
+    return [tuple(group) for group in groups]
+
+
+def option_key(option: Option) -> str:
+    """What an option sets: ``--model.init_args.lr=1`` and ``--model.lr 1`` are the same."""
+    return option[0].partition("=")[0].removesuffix("+").replace(".init_args", "")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A command line, its configs found and its run named.
+
+    Args:
+        subcommand: a key of `SUBCOMMANDS`.
+        given: every option but the configs.
+        configs: config files, in order.
+        name: of the run.
+        runs: the folder of all runs.
+        resume: whether to continue the run.
+    """
+
+    subcommand: str
+    given: tuple[Option, ...]
+    configs: tuple[Path, ...]
+    name: str
+    runs: Path
+    resume: bool
+    contents: tuple[dict[str, Any], ...] = field(repr=False)
+
+    @classmethod
+    def read(cls, words: Sequence[str]) -> "Arguments":
+        """Read the words after ``cli.py``.
+
+        Raises:
+            UsageError: unknown subcommand, config not found or not readable, no config, a name that is no folder name.
+            SystemExit: ``--help``, once the usage is printed.
+        """
+        if not words or words[0] in ("-h", "--help"):
+            print(usage())
+            raise SystemExit(0)
+        subcommand, options = words[0], group_options(words[1:])
+        if subcommand not in SUBCOMMANDS:
+            known = ", ".join(SUBCOMMANDS)
+            raise UsageError(f"'{subcommand}' is not one of {known}{suggestion(subcommand, SUBCOMMANDS)}")
+        given = tuple(option for option in options if option_key(option) not in ("--config", "-c"))
+        asks_for_help = any(option[0] in ("-h", "--help") or option[0].endswith(".help") for option in given)
+        runs = Path(_last_value(given, "--runs") or "runs")
+        name = _last_value(given, "--name")
+        configs = [find_config(_value(option)) for option in options if option not in given]
+        contents = [read_config(path) for path in configs]
+        name = name or next((content["name"] for content in reversed(contents) if "name" in content), None)
+        name = str(name or (configs[0].stem if configs else "none"))
+        if Path(name).name != name or name.startswith("."):
+            raise UsageError(f"--name is '{name}', expected a folder name, without '/' and not beginning with a dot")
+        own = runs / name / "config.yaml"
+        if own.is_file() and not any("model" in content for content in contents):
+            configs, contents = [own.resolve(), *configs], [read_config(own), *contents]
+        if not configs and not asks_for_help:
+            about = f"there is no run {runs / name} to take a config from, and " if name != "none" else ""
+            known = ", ".join(config_names())
+            raise UsageError(f"{about}{subcommand} needs --config NAME, for example one of: {known}")
+        resume = any(option_key(option) == "--resume" for option in given)
+        if resume and (subcommand != "fit" or _last_value(given, "--ckpt_path")):
+            raise UsageError("--resume is for fit, and goes on from the run's last checkpoint, not from --ckpt_path")
+        return cls(subcommand, given, tuple(configs), name, runs, resume, tuple(contents))
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.runs / self.name
+
+    def options(self) -> list[Option]:
+        """The options to run with: those given, and before them those the run was started with.
+
+        A resumed run keeps the options of its first start that are not given anew; the other subcommands keep those of
+        the model, which has to fit its checkpoint. The run's own config holds them already.
+        """
+        own = self.folder / "config.yaml"
+        repeats = self.resume if self.subcommand == "fit" else True
+        if not repeats or not own.is_file() or own.resolve() in self.configs:
+            return list(self.given)
+        anew = {option_key(option) for option in self.given} | {"--name", "--runs", "--resume"}
+        started = [option for option in recorded_options(own) if option_key(option) not in anew]
+        if self.subcommand != "fit":
+            started = [option for option in started if option_key(option).split(".")[0] == "--model"]
+        return [*started, *self.given]
+
+    def words(self) -> list[str]:
+        """The command line for the full parser: configs first, so that options win wherever they were typed."""
+        # A file that describes one class, as those of configs/data do, is the datamodule itself.
+        keyed = [("data" if "class_path" in content else "config") for content in self.contents]
+        configs = sorted(zip(keyed, self.configs, strict=True), key=lambda pair: pair[0])  # "config" before "data"
+        return [self.subcommand, *(f"--{key}={path}" for key, path in configs), *self._tail()]
+
+    def command(self) -> str:
+        """The command that repeats this run from its beginning, for the head of its config."""
+        configs = chain.from_iterable(("--config", str(path)) for path in self.configs)
+        words = [word for word in self._tail() if word != "--resume"]
+        return shlex.join(["python", "cli.py", self.subcommand, *configs, *words])
+
+    def _tail(self) -> list[str]:
+        return [*chain.from_iterable(self.options()), f"--name={self.name}"]
+
+
+def recorded_options(config: Path) -> list[Option]:
+    """The options in the first line of a run's config, where `Arguments.command` stands; none where it does not."""
+    with config.open() as file:
+        words = shlex.split(file.readline().removeprefix("#"))
+    options = group_options(words[3:]) if words[:2] == ["python", "cli.py"] else []
+    return [option for option in options if option_key(option) != "--config"]
+
+
+def _value(option: Option) -> str:
+    head, separator, tail = option[0].partition("=")
+    values = [tail, *option[1:]] if separator else list(option[1:])
+    if len(values) != 1 or not values[0]:
+        raise UsageError(f"{head} takes one value, found {len(values)}: '{' '.join(option)}'")
+    return values[0]
+
+
+def _last_value(options: Iterable[Option], key: str) -> str | None:
+    values = [_value(option) for option in options if option_key(option) == key]
+    return values[-1] if values else None

@@ -1,0 +1,107 @@
+"""The parser's reports of a wrong option, which run over many lines, as one sentence with a suggestion."""
+
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from callbacks.arguments import Arguments, suggestion
+
+# A report descends from key to class to key; then says what is wrong with the last one.
+STEP = re.compile(r"""Parser key "(?P<key>[\w.+]+)"|given class_path '(?P<path>[\w.]+)'|Group '(?P<group>[\w.]+)'""")
+UNKNOWN = re.compile(r"(?:[Oo]ption '|unrecognized arguments: )-{0,2}([\w.+]+)")
+MISSING = re.compile(r"following arguments are required: ([\w.]+)")
+EXPECTED = re.compile(r"Expected an? (?:<class ')?(.+?)(?:'>)?(?:\. Got value.*)?$", re.MULTILINE)
+FOUND = re.compile(r"(?:Got value: |Given value: |either not accessible|dot import path string: )(.*)$", re.MULTILINE)
+
+
+class FullNames(LightningArgumentParser):
+    """A parser that takes options by their full names only."""
+
+    def _get_option_tuples(self, option_string: str) -> list[Any]:
+        return []  # argparse would take --trainer.max_epoch for --trainer.max_epochs
+
+
+def explain(report: str, arguments: Arguments, options: Sequence[str]) -> str:
+    """The sentence of a report.
+
+    Args:
+        report: what jsonargparse says.
+        arguments: the command line, to name the file that holds the mistake.
+        options: the parser's own options.
+    """
+    found = next((f for f in (UNKNOWN, MISSING, FOUND) if f.search(report)), None)
+    match = found.search(report) if found else None
+    steps = list(STEP.finditer(report, 0, match.end() if match else len(report)))
+    key, owner = _place(steps)
+    if found is UNKNOWN and match:
+        name = _join(key, match[1], owner)
+        known = [_join(key, option, owner) for option in _parameters(owner)] if owner else list(options)
+        about = f"{owner} has no option '{match[1]}'" if owner else f"there is no option '{name}'"
+        return f"{_source(name, arguments)}{about}{suggestion(name, known, '--{}')}"
+    if found is MISSING and match:
+        name = _join(key, match[1].removeprefix(f"{arguments.subcommand}."), owner)
+        return f"{name} is missing; set it in a config or with --{name}"
+    if "Problem with given class_path" in report and (reason := _import_problem(report)):
+        return f"{_source(key, arguments)}{key}.class_path is '{owner}', which cannot be imported: {reason}"
+    if found is FOUND and match:
+        kinds = [_kind(kind) for kind in EXPECTED.findall(report[: match.end()])]
+        expected = " or ".join(dict.fromkeys(kinds)) or "something else"
+        return f"{_source(key, arguments)}{key} is '{match[1]}', expected {expected}"
+    return " ".join(report.split())
+
+
+def _place(steps: list[re.Match[str]]) -> tuple[str, str]:
+    """The dotted key that the steps lead to, and the class whose option comes next ('' for none)."""
+    key, owner = "", ""
+    for step in steps:
+        if step["path"]:
+            owner = step["path"]
+        else:
+            key, owner = _join(key, step["key"] or step["group"], owner), ""
+    return key, owner
+
+
+def _join(key: str, name: str, owner: str) -> str:
+    return f"{key}.init_args.{name}" if owner else f"{key}.{name}" if key else name
+
+
+def _parameters(class_path: str) -> Iterator[str]:
+    module, _, name = class_path.rpartition(".")
+    return iter(inspect.signature(getattr(import_module(module), name)).parameters)
+
+
+def _import_problem(report: str) -> str:
+    problem = re.search(r"(No module named '[\w.]+'|module '[\w.]+' has no attribute '\w+')", report)
+    return problem[1] if problem else ""
+
+
+def _kind(kind: str) -> str:
+    literal = re.fullmatch(r"typing\.Literal\[(.*)\]", kind)
+    return literal[1] if literal else {"NoneType": "null"}.get(kind, kind)
+
+
+def _source(key: str, arguments: Arguments) -> str:
+    """``FILE: `` where a config file sets this key, nothing where the command line does."""
+    for path, content in zip(reversed(arguments.configs), reversed(arguments.contents), strict=True):
+        if _sets(content, key.split(".")):
+            return f"{_shortest(path)}: "
+    return ""
+
+
+def _sets(content: Any, parts: list[str]) -> bool:
+    if not parts:
+        return True
+    if isinstance(content, list):
+        return any(_sets(item, parts) for item in content)
+    if not isinstance(content, dict):
+        return False
+    return any(_sets(content[name], parts[1:]) for name in (parts[0], parts[0] + "+") if name in content)
+
+
+def _shortest(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,67 @@
+"""Drawings of predictions over annotations."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from lightning import LightningModule
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]
+Edges = Iterable[tuple[int, int]]
+
+SIDE, COLUMNS, CAPTION = 256, 4, 22  # pixels of a face and its caption, faces a line
+TRUTH, PREDICTION, INK = (60, 220, 255), (255, 120, 30), (235, 235, 235)  # cyan and orange differ for every eye
+FRACTION = 4  # bits of a coordinate behind the point, for OpenCV
+
+
+def draw_overlays(module: LightningModule, dataset: Any, nme: Mapping[int, float], edges: Edges) -> Image.Image:
+    """A sheet of the faces at these indices with truth and prediction, each with its NME in percent."""
+    samples = [dataset[index] for index in nme]
+    images = torch.stack([sample["image"] for sample in samples])
+    found = module(images.to(module.device)).landmarks.float().cpu().numpy()
+    tiles = []
+    for (index, error), sample, points in zip(nme.items(), samples, found, strict=True):
+        face = enlarge(sample["image"].permute(1, 2, 0).numpy())
+        scale = SIDE / sample["image"].shape[-1]
+        for landmarks, colour in ((sample["landmarks"].numpy(), TRUTH), (points, PREDICTION)):
+            draw_landmarks(face, (landmarks + 0.5) * scale - 0.5, edges, colour)
+        tiles.append(np.concatenate([face, caption([(f"face {index}: {error:.2f} %", INK)], SIDE)]))
+    legend = [("annotation", TRUTH), ("prediction", PREDICTION), ("the worst faces, then those about the median", INK)]
+    return Image.fromarray(np.concatenate([caption(legend, COLUMNS * SIDE), sheet(tiles)]))
+
+
+def enlarge(image: Pixels) -> Pixels:
+    """A face (H, W, 3) at ``SIDE`` pixels."""
+    method = cv2.INTER_LINEAR if image.shape[0] < SIDE else cv2.INTER_AREA
+    return np.ascontiguousarray(cv2.resize(image, (SIDE, SIDE), interpolation=method))
+
+
+def draw_landmarks(image: Pixels, points: NDArray[np.floating], edges: Edges, colour: tuple[int, int, int]) -> None:
+    """Draw landmarks (N, 2) and the edges that join them, in place and between pixels."""
+    fixed = np.round(np.clip(points, -4 * SIDE, 4 * SIDE) * 2**FRACTION).astype(int)
+    for start, end in edges:
+        cv2.line(image, fixed[start].tolist(), fixed[end].tolist(), colour, 1, cv2.LINE_AA, FRACTION)
+    for point in fixed:
+        cv2.circle(image, point.tolist(), 2 << FRACTION - 1, colour, -1, cv2.LINE_AA, FRACTION)
+
+
+def caption(texts: Iterable[tuple[str, tuple[int, int, int]]], width: int) -> Pixels:
+    """A line of text in several colours."""
+    line = np.full((CAPTION, width, 3), 24, np.uint8)
+    left = 6
+    for text, colour in texts:
+        cv2.putText(line, text, (left, CAPTION - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
+        left += cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0] + 18
+    return line
+
+
+def sheet(tiles: list[Pixels]) -> Pixels:
+    """Tiles of one size, ``COLUMNS`` a line; the last line is filled up with black."""
+    missing = -len(tiles) % COLUMNS
+    grid = np.stack([*tiles, *[np.zeros_like(tiles[0])] * missing])
+    lines, (height, width) = len(grid) // COLUMNS, grid.shape[1:3]
+    return grid.reshape(lines, COLUMNS, height, width, 3).swapaxes(1, 2).reshape(lines * height, COLUMNS * width, 3)

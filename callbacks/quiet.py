@@ -1,0 +1,26 @@
+"""Lightning's messages that tell a user of this suite nothing, and would bury those that do."""
+
+import logging
+import warnings
+
+MESSAGES = (
+    "💡 Tip",  # advertisement
+    "TPU available",
+    "`weights_only` was not set",  # CheckpointFiles decides it
+    "Loading `train_dataloader` to estimate",
+)
+WARNINGS = (
+    ".*does not have many workers",  # num_workers is the config's; one core has no use for more
+    ".*The number of training batches .* is smaller than the logging interval",  # metrics of epochs are logged
+    ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
+    r"\s*(skip_none parameter|By default only one Jsonargparse)",  # Lightning's own use of jsonargparse
+    ".*when using `ckpt_path`, callbacks used to create the checkpoint",  # those of training are not those of testing
+)
+
+
+def silence() -> None:
+    """Drop those messages and warnings, and nothing else."""
+    for handler in logging.getLogger("lightning.pytorch").handlers:
+        handler.addFilter(lambda record: not record.getMessage().startswith(MESSAGES))
+    for message in WARNINGS:
+        warnings.filterwarnings("ignore", message)

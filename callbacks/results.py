@@ -1,0 +1,131 @@
+"""The results of ``test``: a table beside the mean-shape predictor, each face's error, drawings of predictions."""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from callbacks.overlays import draw_overlays
+from callbacks.ranks import from_all_ranks
+from callbacks.run_folder import RunFolder
+from datamodules.batch import LandmarkBatch
+from lightning_modules.metrics import face_metrics, normalized_mean_error
+
+COLUMNS = {"nme": "NME %", "fr10": "FR10 %", "auc10": "AUC10"}
+MODEL, MEAN_SHAPE = "model", "mean_shape"
+
+
+class Results(Callback):
+    """Writes ``test/<title>.csv``, ``<title>_faces.csv`` and ``<title>_overlays.png`` into the run's folder.
+
+    The mean shape is that of the training faces' crops: the error of a predictor that looks at no image, on the same
+    faces, box and normaliser. It is left out where the module was never trained.
+
+    Args:
+        run: the run's folder.
+        drawn: faces drawn, half of them the worst and half about the median.
+    """
+
+    def __init__(self, run: RunFolder, drawn: int = 16) -> None:
+        self.run, self.drawn = run, drawn
+        self.faces: list[tuple[int, float, tuple[int, ...]]] = []  # index, NME, subsets
+
+    def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begin with empty metrics."""
+        names = trainer.datamodule.subset_names
+        predictors = [MODEL, MEAN_SHAPE] if bool(pl_module.mean_landmarks.any()) else [MODEL]
+        self.metrics = {predictor: face_metrics(names).to(pl_module.device) for predictor in predictors}
+        self.faces = []
+
+    def on_test_batch_end(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: LandmarkBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Add the rows of a batch."""
+        truth, norm, index, subsets = batch["landmarks"], batch["norm"], batch["index"], batch["subsets"]
+        found = {MODEL: outputs["prediction"].landmarks, MEAN_SHAPE: pl_module.mean_landmarks.expand_as(truth)}
+        for predictor, metrics in self.metrics.items():
+            metrics.update(found[predictor], truth, norm, index, subsets)
+        nme = normalized_mean_error(found[MODEL], truth, norm, index)
+        members = [tuple(row.nonzero().flatten().tolist()) for row in subsets]
+        self.faces += zip(index.tolist(), nme.tolist(), members, strict=True)
+
+    def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Print the table and write the files."""
+        values = {predictor: metrics.compute() for predictor, metrics in self.metrics.items()}
+        faces = {index: (nme, members) for index, nme, members in from_all_ranks(self.faces)}
+        if not trainer.is_global_zero:
+            return
+        data, dataset = trainer.datamodule, trainer.test_dataloaders.dataset
+        sizes = {"full": len(faces)}
+        for subset, name in enumerate(data.subset_names):
+            sizes[name] = sum(subset in members for _, members in faces.values())
+        folder, stem = self.run.path / "test", slug(data.title)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [_row(name, size, values) for name, size in sizes.items()]
+        _write(folder / f"{stem}.csv", [{**row, "normalizer": data.normalizer, "box": data.box} for row in rows])
+        order = sorted(faces, key=lambda index: -faces[index][0])
+        _write(folder / f"{stem}_faces.csv", [_face(dataset.faces, index, faces[index][0]) for index in order])
+        chosen = worst_and_median(order, self.drawn)
+        with trainer.precision_plugin.forward_context():
+            sheet = draw_overlays(pl_module, dataset, {index: faces[index][0] for index in chosen}, data.markup.edges)
+        sheet.save(folder / f"{stem}_overlays.png")
+        title = f"{self.run.name} on {data.title}: NME {data.normalizer}, box {data.box}"
+        files = f"{folder / stem}.csv, {stem}_faces.csv, {stem}_overlays.png"
+        Console().print(_table(title, rows), files, sep="\n", soft_wrap=True)
+
+
+def slug(title: str) -> str:
+    """A title as a file name: ``300-W common set`` is ``300-w_common_set``."""
+    return re.sub(r"[^\w.-]+", "_", title.lower()).strip("_")
+
+
+def worst_and_median(order: list[int], count: int) -> list[int]:
+    """``count`` of the faces that ``order`` lists from worst to best: the worst, then those about the median."""
+    worst, others = order[: count // 2], order[count // 2 :]
+    start = max(0, min(len(order) // 2 - count // 4 - len(worst), len(others) - count // 2))
+    return [*worst, *others[start : start + count // 2]]
+
+
+def _row(subset: str, size: int, values: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
+    suffix = "" if subset == "full" else f"/{subset}"
+    row: dict[str, Any] = {"subset": subset, "faces": size}
+    for predictor, metrics in values.items():
+        for key in COLUMNS:
+            name = key if predictor == MODEL else f"{predictor}_{key}"
+            row[name] = round(float(metrics[key + suffix]), 4)
+    return row
+
+
+def _face(faces: Any, index: int, nme: float) -> dict[str, Any]:
+    return {"index": index, "nme": round(nme, 4), "image": faces.image[index], "annotation": faces.where(index)}
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title)
+    headings = ["subset", "faces", *COLUMNS.values()]
+    if len(rows[0]) > len(headings):
+        headings += [f"mean-shape {heading}" for heading in COLUMNS.values()]
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "subset" else "right")
+    for row in rows:
+        cells = [f"{value:.3f}" if key.endswith("auc10") else f"{value:.2f}" for key, value in list(row.items())[2:]]
+        table.add_row(row["subset"], str(row["faces"]), *cells)
+    return table

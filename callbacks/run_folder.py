@@ -1,0 +1,171 @@
+"""The folder of a run: whether it may be started, where it goes on, and its config."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning import Callback, LightningModule
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+from callbacks.arguments import Arguments, UsageError
+from callbacks.checkpoints import BEST, LAST, read_checkpoint
+from callbacks.metrics_csv import MetricsCSV
+
+Settings = Mapping[str, Any]
+
+
+@rank_zero_only
+def note(text: str) -> None:
+    """Tell the user something that is no error, once however many processes there are."""
+    print(f"note: {text}", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``runs/<name>``: config.yaml, checkpoints/, metrics.csv, test/, predictions/, wandb/."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        """The settings of the run as resolved; it serves as ``--config`` again."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """Everything logged, one row a step that logs."""
+        return self.path / "metrics.csv"
+
+    def checkpoint(self, file: str) -> Path:
+        """A checkpoint of the run, by file name."""
+        return self.path / "checkpoints" / file
+
+    def start(self, resume: bool) -> Path | None:
+        """The checkpoint that training goes on from, None for the beginning.
+
+        Raises:
+            UsageError: the run exists and is not to be resumed.
+        """
+        last = self.checkpoint(LAST)
+        exists = any(path.exists() for path in (self.config, self.metrics, last))
+        if (
+            exists and not resume and getattr(rank_zero_only, "rank", 0) == 0
+        ):  # the other ranks may see what rank 0 has just made
+            done = f"{read_checkpoint(last)['epoch'] + 1} epochs done" if last.exists() else "no epoch done yet"
+            raise UsageError(
+                f"run {self.name} exists ({done}, {self.path}); add --resume to continue it, or choose another --name"
+            )
+        if resume and not exists:
+            note(f"there is no run {self.name} to resume in {self.path.parent}; starting it")
+        elif resume and not last.exists():
+            note(f"run {self.name} has no checkpoint yet; starting it from the beginning")
+        return last if resume and last.exists() else None
+
+    def weights(self, wanted: str | None) -> Path:
+        """The checkpoint that ``--ckpt_path`` names: a file, or ``best`` (the default) or ``last`` of this run.
+
+        Raises:
+            UsageError: it does not exist.
+        """
+        if wanted not in (None, "best", "last"):
+            path = Path(str(wanted))
+            if not path.is_file():
+                raise UsageError(f"--ckpt_path {path}: no such file; give a file, best or last")
+            return path
+        path = self.checkpoint(LAST if wanted == "last" else BEST)
+        if not path.is_file():
+            raise UsageError(
+                f"run {self.name} has no checkpoint {path}; train it first with: python cli.py fit --name {self.name}, "
+                "or give another --name or --ckpt_path"
+            )
+        return path
+
+    def settings(self) -> dict[str, Any]:
+        """The content of the run's config."""
+        return dict(yaml.safe_load(self.config.read_text()))
+
+
+def changes(old: Settings, new: Settings) -> list[str]:
+    """``key: old -> new`` for every setting that differs, in the order of ``new``; keys are dotted."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    keys = [*after, *(key for key in before if key not in after)]
+    return [
+        f"{key}: {before.get(key, 'unset')} -> {after.get(key, 'unset')}"
+        for key in keys
+        if before.get(key) != after.get(key)
+    ]
+
+
+def name_changes(old: Settings, new: Settings) -> None:
+    """Tell every setting of the run that this start changes."""
+    for change in changes(old, new):
+        note(f"changed since this run's last start: {change}")
+
+
+def name_model_changes(checkpoint: Path, model: Settings) -> None:
+    """Tell every setting of the model that differs from its checkpoint.
+
+    Raises:
+        UsageError: the checkpoint holds a model of another class.
+    """
+    stored = read_checkpoint(checkpoint).get("hyper_parameters", {})
+    old = {key: value for key, value in stored.items() if key not in ("_class_path", "_instantiator")}
+    if stored.get("_class_path", model["class_path"]) != model["class_path"]:
+        raise UsageError(
+            f"{checkpoint} holds a {stored['_class_path']} but model.class_path is {model['class_path']}; "
+            "use the config it was trained with or another --ckpt_path"
+        )
+    for change in changes(old, model.get("init_args", {})) if stored else []:
+        note(f"differs from {checkpoint}: model.init_args.{change}")
+
+
+def _flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+class RunRecord(Callback):
+    """Writes the run's config and cuts its metrics back to the checkpoint, once nothing can be refused any more.
+
+    Args:
+        run: the run's folder.
+        arguments: the command line, for the first line of config.yaml.
+        settings: the config as resolved.
+        metrics: the run's metrics file.
+    """
+
+    def __init__(self, run: RunFolder, arguments: Arguments, settings: Settings, metrics: MetricsCSV) -> None:
+        self.run, self.metrics, self.resumed = run, metrics, arguments.resume
+        command = arguments.command().replace("\n", " ")
+        self.config = f"# {command}\n{yaml.safe_dump(dict(settings), sort_keys=False)}"
+
+    def on_fit_start(self, trainer: Any, pl_module: LightningModule) -> None:
+        """Write config.yaml. A mistake in data or model has shown by now and leaves no folder behind."""
+        if not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        self.run.path.mkdir(parents=True, exist_ok=True)
+        if not self.resumed:
+            try:
+                self.run.config.touch(exist_ok=False)  # whoever makes it first owns the run
+            except FileExistsError:
+                sentence = f"another process has just started run {self.run.name}; choose another --name"
+                raise UsageError(sentence) from None
+        partial = self.run.config.with_suffix(".partial")
+        partial.write_text(self.config)
+        partial.replace(self.run.config)
+
+    def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
+        """Forget the metrics of steps after the checkpoint: they will be made again."""
+        if not trainer.fast_dev_run:
+            self.metrics.keep_before(trainer.fit_loop.epoch_loop._batches_that_stepped)

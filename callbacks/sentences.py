@@ -1,0 +1,72 @@
+"""Errors that a user can mend are one sentence; errors of the program keep their traceback."""
+
+import os
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from traceback import extract_tb
+
+from callbacks.arguments import UsageError
+
+LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
+FRAME = re.compile(r'^  File "(.+)", line \d+, in .+\n    (.*)$', re.MULTILINE)  # of a printed traceback
+RAISED = re.compile(r"^(?:[\w.]+\.)?(\w+): (.+)\Z", re.MULTILINE | re.DOTALL)  # and its end
+OURS = ("UsageError", "ValueError", "FloatingPointError")
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """End the process with one sentence for an error of use or data: code 2 for the command line's, else 1.
+
+    These are what this project raises on purpose, a file that cannot be opened, and Lightning's complaints of a
+    configuration. ``LANDMARKS_TRACEBACK=1`` shows where they come from.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = _cause(error)
+        sentence = _sentence(cause)
+        if sentence is None and cause is not error:
+            raise cause from None
+        if sentence is None or os.environ.get("LANDMARKS_TRACEBACK"):
+            raise
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
+        sys.exit(2 if isinstance(cause, UsageError) else 1)
+
+
+def _cause(error: Exception) -> Exception:
+    """The error of a constructor, which jsonargparse hides behind one of its own."""
+    while str(error).startswith("Does not validate against any") and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return error
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell the user, None for an error of the program."""
+    if "in DataLoader worker process" in str(error):
+        return _worker_sentence(str(error))
+    if type(error).__name__ == "MisconfigurationException":
+        return " ".join(str(error).split())
+    frames = extract_tb(error.__traceback__)
+    on_purpose = bool(frames) and _on_purpose(frames[-1].filename, frames[-1].line or "")
+    if isinstance(error, OSError) and error.filename and not on_purpose:
+        return f"{error.filename}: {error.strerror}"
+    if on_purpose and (type(error).__name__ in OURS or isinstance(error, OSError)):
+        return str(error)
+    return None
+
+
+def _worker_sentence(report: str) -> str | None:
+    """The sentence in the traceback that torch makes the message of a loader's error."""
+    traceback = report.rpartition("Traceback (most recent call last):\n")[2]
+    frames, raised = FRAME.findall(traceback), RAISED.search(traceback)
+    if not frames or not raised or not _on_purpose(*frames[-1]):
+        return None
+    return raised[2].strip() if raised[1] in OURS or raised[1].endswith(("FileNotFoundError", "OSError")) else None
+
+
+def _on_purpose(file: str, line: str) -> bool:
+    """Whether an error comes from a ``raise`` outside the libraries, rather than from a built-in function's."""
+    return line.strip().startswith("raise ") and not file.startswith((*LIBRARIES, "<"))

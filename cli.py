@@ -1,0 +1,118 @@
+"""Train, measure and use landmark detectors: ``python cli.py --help``."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from callbacks.arguments import Arguments, UsageError
+from callbacks.sentences import one_sentence
+
+if __name__ == "__main__":
+    with one_sentence():  # help and most mistakes are answered here: the imports below take seconds
+        Arguments.read(sys.argv[1:])
+
+import yaml
+from jsonargparse import ArgumentError
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from callbacks.checkpoints import CheckpointFiles
+from callbacks.metrics_csv import MetricsCSV
+from callbacks.option_mistakes import FullNames, explain
+from callbacks.pinned import pinned_callbacks
+from callbacks.quiet import silence
+from callbacks.run_folder import RunFolder, name_changes, name_model_changes
+from callbacks.weights_and_biases import wandb_logger
+
+
+class LandmarkCLI(LightningCLI):
+    """Lightning's command line with a folder for each run, `RunFolder`."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        self.arguments, self.run = arguments, RunFolder(arguments.folder)
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            save_config_callback=None,
+            seed_everything_default=0,
+            parser_class=FullNames,
+            parser_kwargs={"exit_on_error": False},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's, less the option to load a checkpoint that could run code."""
+        return {name: {*skip, "weights_only"} for name, skip in LightningCLI.subcommands().items()}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The options that are not Lightning's."""
+        parser.add_argument("--name", type=str | None, help="the run's folder below runs/ (default: the config's name)")
+        parser.add_argument("--runs", type=str, default="runs", help="the folder of all runs")
+        parser.add_argument("--resume", action="store_true", help="continue the run from its last checkpoint")
+        parser.add_argument("--wandb", type=str | None, help="log to this project of Weights & Biases too")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and say in a sentence what is wrong."""
+        try:
+            self.config = parser.parse_args(self.arguments.words())
+        except ArgumentError as error:
+            options = self._parser(self.arguments.subcommand)._option_string_actions
+            raise UsageError(explain(str(error), self.arguments, [o.removeprefix("--") for o in options])) from error
+
+    def _parse_ckpt_path(self) -> None:
+        """Find the checkpoint, and name what differs from it. Lightning's own lets the checkpoint win in silence."""
+        fitting, options = self.arguments.subcommand == "fit", self.config[self.arguments.subcommand]
+        checkpoint = self.run.weights(options.ckpt_path) if options.ckpt_path or not fitting else None
+        if fitting and not options.trainer.fast_dev_run and (last := self.run.start(self.arguments.resume)):
+            checkpoint = last
+            name_changes(self.run.settings(), self._settings())
+        elif checkpoint:
+            name_model_changes(checkpoint, self._settings()["model"])
+        options.ckpt_path = checkpoint and str(checkpoint)
+
+    def _settings(self) -> dict[str, Any]:
+        """The config as resolved, less what only says how this process was started."""
+        config = self.config[self.arguments.subcommand].clone()
+        for key in ("config", "resume", "runs", "ckpt_path"):
+            config.pop(key, None)
+        settings: dict[str, Any] = yaml.safe_load(
+            self._parser(self.arguments.subcommand).dump(config, skip_unset=False)
+        )
+        return settings
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer with the run's files, loggers and checks, which no config can take away."""
+        settings, trainer = self._settings(), self._get(self.config_init, "trainer")
+        metrics = MetricsCSV(self.run.metrics)
+        loggers: list[Any] = [metrics] if self.subcommand == "fit" else []
+        if project := self._get(self.config, "wandb"):
+            loggers.append(wandb_logger(self.run, project, settings))
+        self.trainer_defaults["callbacks"] = pinned_callbacks(self.run, self.arguments, settings, metrics)
+        return super().instantiate_trainer(
+            logger=[*loggers, *_listed(trainer.logger)],
+            plugins=[CheckpointFiles(), *_listed(trainer.plugins)],
+            default_root_dir=self.run.path,
+            **kwargs,
+        )
+
+    def before_test(self) -> None:
+        """Leave the printing to `Results`."""
+        self.config_init["test"]["verbose"] = False
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value in (None, True, False) else [value]
+
+
+def main(words: Sequence[str] | None = None) -> LandmarkCLI:
+    """Run a command line; ends the process where it is wrong."""
+    silence()
+    with one_sentence():
+        return LandmarkCLI(Arguments.read(sys.argv[1:] if words is None else words))
+
+
+if __name__ == "__main__":
+    main()

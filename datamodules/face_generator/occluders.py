@@ -1,0 +1,267 @@
+"""Things in front of a generated face, as outlines: they are drawn from them, and hide the landmarks within them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.crop import Floats
+from datamodules.face_generator.hair import cover
+from datamodules.face_generator.parameters import OCCLUDERS, FaceParameters
+from datamodules.face_generator.raster import Canvas
+from datamodules.face_generator.scene import fixed, seen
+from datamodules.face_generator.shape import deformations, half_width, landmark_chart, project, surface
+from datamodules.face_generator.shot import Shot
+from datamodules.face_generator.texture import textures
+
+SILHOUETTE = 256  # pixels a side at which landmarks are looked up
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A closed outline (n, 2), from 0 to 1 across the canvas, filled with an sRGB colour (3,).
+
+    ``opacity`` of at least 0.5 hides landmarks. ``sheen`` is the contrast of light and shade across it.
+    """
+
+    corners: Floats
+    colour: Floats
+    opacity: float = 1.0
+    sheen: float = 0.5
+
+
+def outlines(face: FaceParameters) -> list[Outline]:
+    """What is in front of this face, farthest first."""
+    kind = OCCLUDERS[int(face.occluder)]
+    shapes = {
+        "none": lambda _: iter(()),
+        "sunglasses": _sunglasses,
+        "mask": _mask,
+        "hand": _hand,
+        "object": _object,
+        "strand": _strand,
+        "scarf": _scarf,
+    }[kind]
+    return [*(_frames(face, face.cover * 0.35, 0.22) if face.glasses > 0 else ()), *shapes(face)]
+
+
+def hidden(face: FaceParameters, places: Floats) -> NDArray[np.bool_]:
+    """Which landmarks (98,) at ``places`` (98, 2) lie under an occluder or the hair of one face."""
+    chart = landmark_chart()
+    angle = chart[:, 0] / np.maximum(half_width(chart[:, 1]), 1.0)
+    covered = cover(face, angle, chart[:, 1]) > 0.5
+    covered[:33] &= angle[:33] * face.angles[0] < 0.6  # the far side's points lie on the outline, away from the hair
+    solid = [o.corners for o in outlines(face) if o.opacity >= 0.5]
+    if solid:
+        silhouette = np.zeros((SILHOUETTE, SILHOUETTE), np.uint8)
+        for corners in solid:
+            cv2.fillPoly(silhouette, [_fixed(corners, SILHOUETTE)], 1, cv2.LINE_8, 4)
+        pixel = np.clip(np.round(places * SILHOUETTE - 0.5), 0, SILHOUETTE - 1).astype(int)
+        covered |= silhouette[pixel[:, 1], pixel[:, 0]] > 0
+    return covered
+
+
+def occlude(canvas: Canvas, shot: Shot) -> None:
+    """Draw what is in front of the face on a canvas (S, S, 3)."""
+    size, face = shot.size, shot.face
+    lamp = face.sky + 0.55 * face.key * max(0.2, -float(face.light[2]))
+    for shape in outlines(face):
+        points = _fixed(shape.corners, size)
+        x0, y0 = np.clip(points.min(axis=0) // 16 - 1, 0, size)
+        x1, y1 = np.clip(points.max(axis=0) // 16 + 2, 0, size)
+        if x0 >= x1 or y0 >= y1:
+            continue
+        mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        cv2.fillPoly(mask, [points - np.array([x0, y0], np.int32) * 16], 255, cv2.LINE_AA, 4)
+        across = np.linspace(-1, 1, x1 - x0, dtype=np.float32) * np.float32(0.3 * face.light[0])
+        down = np.linspace(-1, 1, y1 - y0, dtype=np.float32)[:, None] * np.float32(0.3 * face.light[1])
+        grain = cv2.resize(textures().noise[40:140, 60:160], (x1 - x0, y1 - y0)).astype(np.float32)
+        shade = np.float32(shape.sheen) * (across + down + grain * np.float32(0.1 / 128) - np.float32(0.1)) + 1
+        area = canvas[y0:y1, x0:x1]
+        colour = np.minimum(np.maximum(shade, 0.1)[..., None] * np.array(seen(shape.colour, lamp), np.float32), 255)
+        alpha = (mask * np.float32(shape.opacity / 255))[..., None]
+        area[:] = area + alpha * (colour - area)
+
+
+def _fixed(corners: Floats, size: int) -> NDArray[np.int32]:
+    """Corners in sixteenths of a pixel, kept near the canvas."""
+    return fixed(np.clip(corners, -2, 3) * size - 0.5)
+
+
+def _on_head(face: FaceParameters, points: Floats) -> Floats:
+    return project(points[None], face.angles[None], face.camera[None])[0][0]
+
+
+def _beside(face: FaceParameters, points: Floats) -> Floats:
+    """Points (n, 2) in cm of a frame that rolls with the face but faces the camera, the origin between the eyes and mouth."""
+    c, s = np.cos(face.angles[2]), np.sin(face.angles[2])
+    return face.camera[2:] + face.camera[1] * points @ np.array([[c, s], [-s, c]])
+
+
+def _capsule(start: Floats, end: Floats, first: float, last: float) -> Floats:
+    """Outline (20, 2) round a segment with radii ``first`` and ``last`` at its ends."""
+    along = np.arctan2(*(end - start)[::-1])
+    a = np.linspace(np.pi / 2, 3 * np.pi / 2, 10)
+    arcs = [np.stack([np.cos(along + t), np.sin(along + t)], axis=1) for t in (a, a + np.pi)]
+    return np.concatenate([start + first * arcs[0], end + last * arcs[1]])
+
+
+def _rounded(width: float, height: float, power: float, n: int = 28) -> Floats:
+    """A superellipse (n, 2): power 2 is an ellipse, larger is squarer."""
+    t = np.linspace(0, 2 * np.pi, n, endpoint=False)
+    c, s = np.cos(t), np.sin(t)
+    return np.stack([width * np.sign(c) * np.abs(c) ** (2 / power), height * np.sign(s) * np.abs(s) ** (2 / power)], axis=1)
+
+
+def _lenses(face: FaceParameters) -> list[Floats]:
+    """The two rims (28, 3) of glasses in the head's frame."""
+    width, height, power = 2.35 + 0.5 * face.place[0], 1.55 + 0.9 * face.place[1], 2.2 + 2.3 * face.place[2]
+    out = []
+    for side in (-1, 1):
+        x, y = (_rounded(width, height, power) * (side, 1) + (side * 3.25, 0.45)).T
+        out.append(np.stack([x, y, -(10.5 - 0.075 * x**2)], axis=1))
+    return out
+
+
+def _frames(face: FaceParameters, colour: Floats, thickness: float) -> Iterator[Outline]:
+    """Rims, bridge and temples of glasses."""
+    rims = _lenses(face)
+    for rim in rims:
+        outer = _on_head(face, np.concatenate([rim, rim[:1]]))
+        centre = outer.mean(axis=0)
+        inner = centre + (outer - centre) * (1 - thickness / 2.2)
+        yield Outline(np.concatenate([outer, inner[::-1]]), colour, 1.0)
+        yield Outline(inner[:-1], np.array([0.9, 0.95, 1.0]), 0.08)
+    bridge = np.array([(-0.95, 0.1, -10.4), (0, -0.25, -10.7), (0.95, 0.1, -10.4), (0.95, 0.35, -10.4), (0, 0, -10.7), (-0.95, 0.35, -10.4)])
+    yield Outline(_on_head(face, bridge), colour)
+    for side in (-1, 1):
+        reach = abs(rims[1][:, 0]).max()
+        if side * face.angles[0] > 0.12:
+            continue  # the far temple is behind the face
+        temple = np.array([(side * reach, 0.0, -7.6), (side * 7.7, 0.3, 0.0), (side * 7.7, 0.62, 0.0), (side * reach, 0.32, -7.6)])
+        yield Outline(_on_head(face, temple), colour)
+
+
+def _sunglasses(face: FaceParameters) -> Iterator[Outline]:
+    dark = np.array([0.09, 0.08, 0.08]) + 0.12 * face.cover
+    yield from _frames(face, dark * 0.6, 0.25)
+    for rim in _lenses(face):
+        corners = _on_head(face, rim)
+        yield Outline(corners, dark, 0.95, 0.9)
+        glare = corners[[2, 6, 10, 8]] * 0.55 + corners.mean(axis=0) * 0.45
+        yield Outline(glare, np.array([0.75, 0.8, 0.85]), 0.16)
+
+
+@cache
+def _lower_face() -> tuple[Floats, Floats, Floats]:
+    """Points (P, 3) over nose, cheeks and chin, somewhat outside the skin, with their deformations."""
+    y, share = np.meshgrid(np.linspace(2.2, 11.6, 12), np.linspace(-1, 1, 13), indexing="ij")
+    keep = y > 2.2 + 1.6 * np.abs(share)
+    y, share = y[keep], share[keep]
+    points = surface(share * 1.5 * half_width(y), y)
+    moves = deformations(points)
+    outward = points - np.array([0, 5.0, -2.0])
+    points = points + 0.5 * outward / np.linalg.norm(outward, axis=1, keepdims=True)
+    return points, *moves
+
+
+def _mask(face: FaceParameters) -> Iterator[Outline]:
+    neutral, identity, expression = _lower_face()
+    moved = neutral + np.tensordot(face.identity, identity, 1) + np.tensordot(face.expression, expression, 1)
+    colour = np.array([(0.93, 0.94, 0.95), (0.55, 0.75, 0.85), (0.12, 0.12, 0.13)])[int(face.place[0] * 2.999)]
+    for side in (-1, 1):
+        if side * face.angles[0] < 0.5:
+            for y0, y1 in ((4.4, 0.0), (8.0, 3.4)):
+                strap = np.array([(side * 6.4, y0, -3.0), (side * 7.3, y1, 0.3), (side * 7.3, y1 + 0.3, 0.3), (side * 6.4, y0 + 0.3, -3.0)])
+                yield Outline(_on_head(face, strap), colour * 0.92)
+    hull = cv2.convexHull(_on_head(face, moved).astype(np.float32))[:, 0].astype(float)
+    yield Outline(hull, colour, 1.0, 0.35)
+    for level in (5.4, 7.0, 8.6):
+        arc = np.linspace(-1.15, 1.15, 9)
+        points = np.stack([6.0 * np.sin(arc), level + 0.5 * np.cos(arc), -2.5 - 7.9 * np.cos(arc)], axis=1)
+        fold = _on_head(face, np.concatenate([points, points[::-1] + [0, 0.16, 0]]))
+        yield Outline(fold, colour * 0.8, 0.45)
+
+
+def _scarf(face: FaceParameters) -> Iterator[Outline]:
+    arc = np.linspace(-2.0, 2.0, 17)
+    top = 7.6 + 3.0 * face.place[1]
+    ring = np.stack([9.2 * np.sin(arc), top + 1.0 * np.cos(2 * arc + face.place[0]), -(1.5 + 9.6 * np.cos(arc))], axis=1)
+    low = np.stack([9.8 * np.sin(arc), 17 + 0 * arc, -(0.5 + 8.0 * np.cos(arc))], axis=1)
+    front = np.abs(arc + face.angles[0]) < 1.6
+    yield Outline(_on_head(face, np.concatenate([ring[front], low[front][::-1]])), face.cover, 1.0, 0.7)
+    for step in (0.22, 0.5, 0.75):
+        fold = ring + step * (low - ring)
+        band = np.concatenate([fold[front], fold[front][::-1] + [0, 0.35, 0]])
+        yield Outline(_on_head(face, band), face.cover * 0.72, 0.6)
+
+
+def _hand(face: FaceParameters) -> Iterator[Outline]:
+    side = 1.0 if face.place[0] > 0.5 else -1.0
+    wrist = np.array([side * (5.5 + 3 * face.place[1]), 13.0 + 2 * face.place[2]])
+    reach = np.array([side * (-1.0 + 5.0 * face.place[3]), 2.0 + 5.5 * face.place[4]])  # where the middle knuckle is
+    forward = (reach - wrist) / np.linalg.norm(reach - wrist)
+    across = np.array([-forward[1], forward[0]]) * side
+    skin = face.skin * [0.98, 0.93, 0.92]
+    yield Outline(_beside(face, _capsule(wrist + 8 * -forward, wrist + 2 * forward, 3.0, 3.3)), skin * 0.94)
+    parts = [(_capsule(wrist + 2 * forward, reach - 1.2 * forward, 3.4, 3.9))]
+    thumb = wrist + 3 * forward + 3.2 * across
+    parts.append(_capsule(thumb, thumb + 4.2 * forward + 2.4 * across, 1.25, 0.85))
+    for finger, (length, spread) in enumerate(((6.2, -0.16), (7.2, -0.05), (6.7, 0.05), (5.2, 0.16))):
+        base = reach + across * (1.5 - finger) * 1.85 - 1.0 * forward
+        tip = base + length * (0.6 + 0.4 * face.place[5]) * (forward - spread * 1.2 * across)
+        parts.append(_capsule(base, tip, 1.02, 0.78))
+    for part in parts:
+        centre = part.mean(axis=0)
+        yield Outline(_beside(face, part), skin * 0.66, 1.0, 0.2)
+        yield Outline(_beside(face, centre + (part - centre) * (0.93, 0.96)), skin, 1.0, 0.45)
+
+
+def _object(face: FaceParameters) -> Iterator[Outline]:
+    p = face.place
+    centre = np.array([(p[0] - 0.5) * 13, 1.0 + 8.5 * p[1]])
+    turn = (p[2] - 0.5) * 1.6
+    spin = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+
+    def at(points: Floats) -> Floats:
+        return _beside(face, centre + points @ spin)
+
+    colour = face.cover
+    kind = int(p[3] * 3.999)
+    if kind == 0:  # a cup
+        body = np.array([(-3.2, -4), (3.2, -4), (2.5, 5), (-2.5, 5)])
+        yield Outline(at(body), colour, 1.0, 0.8)
+        yield Outline(at(_rounded(3.2, 0.8, 2) + (0, -4)), colour * 0.6)
+        yield Outline(at(body * (1.0, 0.35) + (0, 1)), 1 - 0.6 * colour, 0.8)
+    elif kind == 1:  # a telephone
+        yield Outline(at(_rounded(3.4, 6.8, 8)), np.array([0.06, 0.06, 0.07]) + 0.15 * colour, 1.0, 0.6)
+        yield Outline(at(_rounded(1.2, 1.4, 5) + (-1.6, -4.6)), np.array([0.02, 0.02, 0.02]))
+        yield Outline(at(_rounded(0.5, 0.5, 2) + (-1.6, -4.6)), np.array([0.35, 0.38, 0.42]))
+    elif kind == 2:  # a microphone
+        yield Outline(at(_capsule(np.array([0.0, 2.0]), np.array([0.5, 16.0]), 1.2, 1.0)), np.array([0.12, 0.12, 0.12]), 1.0, 0.9)
+        yield Outline(at(_rounded(2.4, 2.9, 2)), 0.25 + 0.35 * colour, 1.0, 1.0)
+        yield Outline(at(_rounded(2.4, 0.5, 3) + (0, 1.6)), np.array([0.5, 0.5, 0.5]))
+    else:  # a sheet or book held up
+        page = _rounded(5.5, 4.2, 12) * (1, 0.6 + 0.5 * p[4])
+        yield Outline(at(page), 0.35 + 0.65 * colour, 1.0, 0.3)
+        for line in np.linspace(-0.6, 0.6, 5):
+            yield Outline(at(page * (0.8, 0.03) + (0, line * 4.2 * (0.6 + 0.5 * p[4]))), 0.3 * colour, 0.7)
+
+
+def _strand(face: FaceParameters) -> Iterator[Outline]:
+    p = face.place
+    side = 1.0 if p[0] > 0.5 else -1.0
+    t = np.linspace(0, 1, 10)
+    for lock in range(7):
+        start = np.array([side * (-1.0 + 0.55 * lock + 2 * p[1]), -8.0])
+        end = np.array([side * (2.2 + 0.75 * lock), 1.0 + 8 * p[2] + 1.3 * np.sin(2.4 * lock + 9 * p[3])])
+        bulge = side * (1.5 + p[4]) * np.sin(np.pi * t)
+        middle = start + t[:, None] * (end - start) + np.stack([bulge, 0 * t], axis=1)
+        width = (0.55 * (1 - t) ** 0.7 + 0.04)[:, None] * [1.0, 0]
+        lift = 5.0 + 4.6 * np.cos(np.clip(middle[:, :1] / 7.4, -1.2, 1.2))
+        points = np.concatenate([np.concatenate([m, -lift], axis=1) for m in (middle - width, (middle + width))])
+        points[10:] = points[10:][::-1]
+        yield Outline(_on_head(face, points), face.hair * (0.8 + 0.07 * lock), 0.96, 0.6)

@@ -1,0 +1,163 @@
+"""Draws a generated face: the head's triangles are rasterised, textured and lit; hair, clothes and clutter are added.
+
+Light is computed on linear colour (the square of sRGB from 0 to 1) and painted on an sRGB canvas.
+"""
+
+import cv2
+import numpy as np
+
+from datamodules.crop import Floats
+from datamodules.face_generator.hair import back_hair, front_hair
+from datamodules.face_generator.mesh import Material, Mesh, head
+from datamodules.face_generator.occluders import occlude
+from datamodules.face_generator.parameters import FaceParameters
+from datamodules.face_generator.raster import Canvas, Pixels, corner_values, paint, rasterise, sampled, smooth_normals
+from datamodules.face_generator.scene import backdrop, clothe, develop
+from datamodules.face_generator.shot import Shot
+from datamodules.face_generator.texture import textures
+from datamodules.image_files import Image
+
+
+def render(face: FaceParameters, size: int) -> Image:
+    """The picture (size, size, 3) of one face."""
+    shot = Shot(face, size)
+    canvas = backdrop(shot)
+    back_hair(canvas, shot)
+    depths = _head(canvas, shot)
+    clothe(canvas, shot)
+    front_hair(canvas, shot, depths)
+    occlude(canvas, shot)
+    return develop(canvas, face)
+
+
+def _head(canvas: Canvas, shot: Shot) -> Floats:
+    """Draw head and neck; the distance (S, S) of what each pixel shows, infinite where there is no head."""
+    mesh = head()
+    vertices = mesh.deformed(shot.face.identity, shot.face.expression)
+    places, depth = shot.place(vertices, mesh.torso)
+    pixels = rasterise(places, depth, mesh.triangles, shot.size, mesh.layer)
+    size = shot.size
+    material = np.take(mesh.material, pixels.triangle)
+    colour = np.empty((3, len(pixels.at)), np.float32)
+    for kinds, lit in (
+        (material == Material.SKIN, _skin),
+        ((material == Material.LEFT_EYE) | (material == Material.RIGHT_EYE), _eyes),
+        (material >= Material.CAVITY, _mouth),
+    ):
+        chosen = np.flatnonzero(kinds)
+        if len(chosen):
+            colour[:, chosen] = lit(shot, mesh, pixels.where(chosen), vertices)
+    depths = np.full(size * size, np.inf, np.float32)
+    depths[pixels.at] = np.take(depth[mesh.triangles].mean(axis=1), pixels.triangle)
+    mask = np.zeros((size, size), np.uint8)
+    mask.ravel()[pixels.at] = 255
+    softened = np.take(cv2.blur(mask, (3, 3)), pixels.at)
+    edge, inner = np.flatnonzero(softened < 200), np.flatnonzero(softened >= 200)
+    paint(canvas, pixels.at[inner], colour[:, inner])
+    paint(canvas, pixels.at[edge], colour[:, edge], softened[edge].astype(np.float32) / 200)
+    return depths
+
+
+_WRAP = np.array([0.35, 0.16, 0.1], np.float32)[:, None]  # red light goes farther under the skin: shadows begin red
+_DIFFUSE = np.clip((np.linspace(-1, 1, 256, dtype=np.float32) + _WRAP) / (1 + _WRAP), 0, None) ** np.float32(1.15)
+_GLINT = np.clip(np.linspace(-1, 1, 256, dtype=np.float32), 0, 1) ** 24
+
+
+def _byte(value: Floats) -> np.ndarray:
+    """Values from -1 to 1 as 0 to 255."""
+    return np.clip(value * np.float32(127.5) + np.float32(127.5), 0, 255).astype(np.uint8)
+
+
+def _skin(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
+    """Linear colour (3, K) of skin with brows, lips, beard and make-up."""
+    face, maps = shot.face, textures()
+    triangles = mesh.triangles
+    normals = smooth_normals(vertices, mesh.skin)
+    directions = np.stack([shot.light, shot.half, shot.up])
+    u, v, *lit = pixels.of(np.concatenate([mesh.texels, corner_values(normals @ directions.T, triangles)]))
+    layers = [sampled(texture, u, v).astype(np.float32) for texture in maps.layers]  # four of (K, 4)
+    mixture, base = _mixture(face, directions)
+    mixed = base + mixture[:, :4] @ layers[0].T
+    for i in (1, 2, 3):
+        mixed += mixture[:, 4 * i : 4 * i + 4] @ layers[i].T
+    albedo = np.maximum(mixed[:3], np.float32(0.002))
+    hollow = layers[2][:, 3] * np.float32(1 / 255)
+    lamp = _byte(lit[0] + mixed[3])
+    glint = np.take(_GLINT, _byte(lit[1] + mixed[4])) * layers[3][:, 3] * np.float32(face.surface[4] * 0.45 / 255)
+    reached = np.float32(0.35) + np.float32(0.65) * hollow
+    ambient = (np.float32(0.72) + np.float32(0.28) * (lit[2] + mixed[5])) * hollow
+    for i in range(3):
+        light = np.take(_DIFFUSE[i] * np.float32(face.key[i]), lamp) * reached + np.float32(face.sky[i]) * ambient
+        albedo[i] = albedo[i] * light + np.float32(face.key[i]) * glint
+    return albedo
+
+
+def _mixture(face: FaceParameters, directions: Floats) -> tuple[Floats, Floats]:
+    """Matrix (6, 16) and offset (6, 1) from texels (0 to 255) to linear colour and changes of three dot products."""
+    beard, moustache, freckles, wrinkles, _ = face.surface
+    lipstick, shadow, blush, lid = face.makeup
+    skin = np.square(face.skin)
+    out = np.zeros((6, 16))
+    for channel, amount, colour in (
+        (0, 0.6 + 0.4 * lipstick, face.lips),
+        (1, 0.88, face.brow),
+        (2, 0.5 + 0.45 * lid, face.brow * 0.45),
+        (3, 0.35 * blush, face.blush),
+        (4, 0.75 * beard, face.brow),
+        (5, 0.75 * shadow, face.shadow),
+        (6, 0.55 * freckles, face.skin * [0.62, 0.45, 0.35]),
+        (13, 0.75 * max(moustache - beard, 0), face.brow),
+        (14, 0.75, face.skin * [0.35, 0.2, 0.18]),
+    ):
+        out[:3, channel] = amount * (np.square(colour) - skin)
+    out[:3, 7] = 0.2 * skin
+    out[3:, 8:11] = 3.0 * directions
+    out[3:, 12] = 2.0 * wrinkles * directions[:, 1]
+    out /= 255
+    base = -127 * out[:, [8, 9, 10, 12]].sum(axis=1)  # where relief and wrinkles are flat
+    base[:3] = 0.9 * skin
+    return out.astype(np.float32), base.astype(np.float32)[:, None]
+
+
+def _eyes(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
+    """Linear colour (3, K) of eyeballs."""
+    face = shot.face
+    right = np.take(mesh.material, pixels.triangle) == Material.RIGHT_EYE
+    values = np.concatenate([vertices[:, :2], _below_lid(mesh, vertices)], axis=1)
+    x, y, below = pixels.of(corner_values(values, mesh.triangles))
+    left_eye, right_eye = (vertices[96:98, :2] + face.gaze).astype(np.float32)
+    x -= np.where(right, right_eye[0], left_eye[0])
+    y -= np.where(right, right_eye[1], left_eye[1])
+    r = np.sqrt(x * x + y * y)
+    rim = np.clip((r - 0.56) / 0.07, 0, 1)
+    pupil = np.clip((r - 0.2) / 0.08, 0, 1) * (1.6 - 1.2 * np.clip((r - 0.3) / 0.3, 0, 1))
+    shade = 0.42 + 0.58 * np.clip(below / 0.3, 0, 1)
+    spot = np.clip(1.3 - np.hypot(x - 0.32 * shot.light[0], y - 0.32 * shot.light[1]) / 0.11, 0, 1) * 0.9
+    lamp = face.sky + face.key * (0.2 + 0.6 * max(-shot.light[2], 0))
+    iris, white = np.square(face.iris), np.square([0.9, 0.87, 0.85])
+    out = np.empty((3, len(x)), np.float32)
+    for i in range(3):
+        ball = iris[i] * pupil + 0.004
+        out[i] = (ball + rim * (white[i] - ball)) * shade * lamp[i] + spot * face.key[i]
+    return out
+
+
+def _below_lid(mesh: Mesh, vertices: Floats) -> Floats:
+    """Height (V, 1) in cm below the upper lid, which shades the eyeball."""
+    below = np.zeros((len(vertices), 1))
+    upper, lower = mesh.eye_columns[:, 0], mesh.eye_columns[:, 1]
+    below[lower, 0] = vertices[lower, 1] - vertices[upper, 1]
+    for row, share in enumerate((1 / 3, 2 / 3)):
+        below[mesh.eye_rows[:, row], 0] = share * below[lower, 0]
+    return below
+
+
+def _mouth(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
+    """Linear colour (3, K) of teeth and of the dark behind them."""
+    teeth = np.take(mesh.material, pixels.triangle) == Material.TEETH
+    (x,) = pixels.of(corner_values(mesh.neutral[:, :1], mesh.triangles))
+    gap = 1 - 0.45 * np.exp(-((np.abs((x + 0.42) % 0.84 - 0.42) / 0.07) ** 2))
+    shade = gap * (1 - 0.55 * (x / 2.3) ** 2)
+    lamp = shot.face.sky + 0.45 * shot.face.key
+    white, dark = np.square([0.86, 0.82, 0.75]) * lamp, np.square([0.25, 0.09, 0.08]) * lamp
+    return np.stack([np.where(teeth, white[i] * shade, dark[i]) for i in range(3)]).astype(np.float32)

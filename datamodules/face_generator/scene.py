@@ -1,0 +1,114 @@
+"""What surrounds a generated face: a cluttered background and clothes; and the camera that takes the picture."""
+
+import cv2
+import numpy as np
+
+from datamodules.crop import Floats
+from datamodules.face_generator.parameters import FaceParameters
+from datamodules.face_generator.raster import Canvas
+from datamodules.face_generator.shot import Shot
+from datamodules.face_generator.texture import textures
+from datamodules.image_files import Image
+
+SMALL = 56  # side in pixels at which a background is laid out before it is enlarged
+
+
+def fixed(places: Floats) -> np.ndarray:
+    """Pixels (n, 2) in the sixteenths that OpenCV's ``shift=4`` wants."""
+    return np.round(places * 16).astype(np.int32)
+
+
+def seen(colour: Floats, lamp: Floats) -> tuple[float, float, float]:
+    """An sRGB colour (3,) from 0 to 1 under a lamp (3,), as 0 to 255."""
+    r, g, b = np.clip(colour * np.sqrt(lamp), 0, 1) * 255
+    return float(r), float(g), float(b)
+
+
+def backdrop(shot: Shot) -> Canvas:
+    """A background (S, S, 3): gradients and shapes out of focus."""
+    face, rng = shot.face, np.random.default_rng(int(shot.face.scene))
+    lamp = (face.sky + 0.5 * face.key) * rng.uniform(0.5, 1.4)
+    colours = rng.uniform(0.05, 0.95, (18, 3))
+    colours += rng.uniform(0.3, 0.95, (18, 1)) * (colours.mean(axis=1, keepdims=True) - colours)
+    tones = np.clip(colours * np.sqrt(lamp), 0, 1) * 255
+    image = np.empty((SMALL, SMALL, 3), np.uint8)
+    image[:] = np.linspace(tones[0], tones[1], SMALL)[:, None]
+    shapes = int(rng.integers(0, 14))
+    place = rng.uniform(-6, SMALL + 6, (shapes, 2))
+    extent, turned = rng.uniform(2, 26, (shapes, 2)), rng.random((shapes, 2))
+    for i, (centre, sides, (kind, angle)) in enumerate(zip(place, extent, turned, strict=True)):
+        if kind < 0.7:
+            angle = 0.0 if kind < 0.45 else 180 * angle
+            corners = cv2.boxPoints(((centre[0], centre[1]), (sides[0], sides[1] * 1.5), angle))
+            cv2.fillConvexPoly(image, fixed(corners), tones[2 + i].tolist(), cv2.LINE_AA, 4)
+        else:
+            x, y = fixed(centre).tolist()
+            cv2.circle(image, (x, y), int(sides[0] * 7), tones[2 + i].tolist(), -1, cv2.LINE_AA, 4)
+    if rng.random() < 0.8:
+        width = 2 * int(rng.integers(1, 6)) + 1
+        image = cv2.blur(cv2.blur(image, (width, width)), (width, width))
+    image = cv2.resize(image, (shot.size, shot.size), interpolation=cv2.INTER_LINEAR)
+    x, y = rng.integers(0, 512 - 128, 2)
+    cloud = cv2.resize(textures().clouds[y : y + 128, x : x + 128], (shot.size, shot.size))
+    return cv2.addWeighted(image, 0.8, cv2.multiply(image, cloud, scale=1 / 128), 0.3, -6)
+
+
+_SHOULDERS = np.array([
+    (-5.6, 14.0, 2.0), (-7.5, 15.3, 2.2), (-11, 16.6, 2.0), (-16.5, 18.3, 2.0), (-20, 21, 2.0), (-22, 27, 2), (-23, 45, 2),
+    (23, 45, 2), (22, 27, 2), (20, 21, 2.0), (16.5, 18.3, 2.0), (11, 16.6, 2.0), (7.5, 15.3, 2.2), (5.6, 14.0, 2.0),
+])  # fmt: skip
+
+
+def clothe(canvas: Canvas, shot: Shot) -> None:
+    """Draw shoulders and collar below the neck on a canvas (S, S, 3)."""
+    face, size, rng = shot.face, shot.size, np.random.default_rng((int(shot.face.scene), 1))
+    depth, square = rng.uniform(0.5, 6.5), rng.uniform(0.3, 1.6)
+    t = np.linspace(1, -1, 13)
+    dip = 14.0 + 2.2 * (1 - t**2) ** square + depth * (1 - np.abs(t) ** (2 * square))
+    neckline = np.stack([5.6 * t, dip, 2.0 - 6.5 * (1 - t**2)], axis=1)
+    places, _ = shot.place(np.concatenate([_SHOULDERS, neckline]), 1.0)
+    corners = fixed(np.clip(places, -3 * size, 4 * size))
+    top = max(int(places[:, 1].min()) - 1, 0)
+    if top >= size:
+        return
+    lamp = face.sky + 0.6 * face.key * max(-float(face.light[2]) * 0.5 + 0.5, 0)
+    colour = np.array(seen(face.clothes, lamp))
+    x, y = rng.integers(0, 250, 2)
+    folds = cv2.resize(textures().noise[y : y + 60, x : x + 110], (size, size - top))
+    if rng.random() < 0.35:
+        stripes = np.sin(np.arange(top, size) * rng.uniform(0.2, 1.2) * 205 / size) > 0.2
+        folds[stripes] = folds[stripes] // 2 + int(rng.integers(0, 127))
+    shade = np.linspace(0.55, 1.25, 256)[:, None] * colour
+    cloth = np.clip(shade, 0, 255).astype(np.uint8)[folds]
+    cv2.fillPoly(canvas, [corners], colour.tolist(), cv2.LINE_AA, 4)
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(mask, [corners], 255, cv2.LINE_8, 4)
+    cv2.copyTo(cloth, mask[top:], canvas[top:])
+    edge = corners[len(_SHOULDERS) :]
+    cv2.polylines(canvas, [edge], False, (colour * 0.6).tolist(), max(1, size // 160), cv2.LINE_AA, 4)
+
+
+def develop(picture: Canvas, face: FaceParameters) -> Image:
+    """The photograph of a scene (S, S, 3): out of focus, moved, with its contrast, colour and grain."""
+    size = picture.shape[0]
+    if face.blur * size > 0.3:
+        picture = cv2.GaussianBlur(picture, (0, 0), float(face.blur * size))
+    step = face.motion * size
+    if np.abs(step).max() > 0.5:
+        span = int(np.abs(step).max() / 2) + 2
+        kernel = np.zeros((2 * span + 1, 2 * span + 1), np.float32)
+        (x0, y0), (x1, y1) = (fixed(span + s * step / 2).tolist() for s in (-1, 1))
+        cv2.line(kernel, (x0, y0), (x1, y1), 1.0, 1, cv2.LINE_AA, 4)
+        picture = cv2.filter2D(picture, -1, kernel / kernel.sum())
+    grey = np.array([0.3, 0.59, 0.11]) * np.ones((3, 1))
+    vivid = face.saturation * (1 - face.infrared)
+    matrix = face.contrast * (grey + vivid * (np.eye(3) - grey))
+    matrix = np.concatenate([matrix, np.full((3, 1), 255 * 0.45 * (1 - face.contrast))], axis=1)
+    picture = cv2.transform(picture, matrix)
+    rng = np.random.default_rng((int(face.scene), 2))
+    x, y = rng.integers(0, max(1, 1024 - size), 2)
+    grain = textures().grain[y : y + size, x : x + size]
+    if grain.shape[:2] != (size, size):
+        grain = cv2.resize(grain, (size, size), interpolation=cv2.INTER_NEAREST)
+    strength = float(face.grain) * 255 / 32
+    return cv2.addWeighted(picture, 1.0, grain, strength, -128 * strength)

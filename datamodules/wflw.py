@@ -1,0 +1,65 @@
+"""WFLW (Wu et al. 2018, arXiv:1805.10483): 7,500 training and 2,500 test faces with 98 landmarks and six attributes."""
+
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.annotation_table import BOX_COLUMNS, landmark_columns, read_list
+from datamodules.faces import Faces, LandmarkDataModule
+from datamodules.markup import WFLW_98
+from datamodules.transforms import Augmentation
+
+ATTRIBUTES = ("pose", "expression", "illumination", "makeup", "occlusion", "blur")  # in the order of paper and lists
+COLUMNS = (*landmark_columns(WFLW_98.num_landmarks), *BOX_COLUMNS, *ATTRIBUTES, "image")  # 207
+
+
+class WFLW(LandmarkDataModule):
+    """WFLW as it is published: ``WFLW_images`` and ``WFLW_annotations``, several faces an image.
+
+    The lists do not say where their pixels begin; coordinates are used as they are, so (0, 0) is the centre of the
+    top-left pixel. Every landmark is annotated, so ``visible`` is False only outside the crop. The subsets are the
+    six attributes in the lists.
+
+    Args:
+        root: folder that holds ``WFLW_images`` and ``WFLW_annotations``.
+        box: ``provided-1.2`` is the rectangle of the lists, as a detector might give it; ``landmarks-1.2`` is LDEQ's,
+            HIH's and PFLD's: the test then knows the tight box of the true landmarks, and scores better for it.
+        size, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed: see `LandmarkDataModule`.
+    """
+
+    subset_names = ATTRIBUTES
+
+    def __init__(
+        self,
+        root: Path,
+        size: int = 256,
+        box: str = "landmarks-1.2",
+        normalizer: str | None = None,
+        batch_size: int = 16,
+        num_workers: int = 2,
+        validation_fraction: float = 0.1,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            WFLW_98, size, box, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed
+        )
+        self.root = Path(root)
+
+    def load(self, split: str) -> Faces:
+        """Read one of the two lists; see `Faces` and `annotation_table` for what is refused."""
+        path = self.root / f"WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}.txt"
+        table = read_list(
+            path, COLUMNS, "set data.init_args.root to the folder that holds WFLW_images and WFLW_annotations"
+        )
+        names = table.text("image")
+        return Faces(
+            source=path,
+            line=np.array(table.line),
+            image=np.array([str(self.root / "WFLW_images" / name) for name in names]),
+            landmarks=table.numbers(COLUMNS[:196]).reshape(-1, WFLW_98.num_landmarks, 2),
+            visible=np.ones((len(table), WFLW_98.num_landmarks), bool),
+            box=table.numbers(BOX_COLUMNS),
+            subsets=table.flags(ATTRIBUTES),
+            photograph=np.array(names),
+        )

@@ -1,0 +1,119 @@
+"""WFLW as LDEQ and HIH used it: faces cut out beforehand, after PFLD's preparation."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.annotation_table import AnnotationTable, landmark_columns, read_list
+from datamodules.crop import Floats
+from datamodules.faces import FaceDataset, Faces, LandmarkDataModule
+from datamodules.image_files import image_size
+from datamodules.markup import WFLW_98
+from datamodules.transforms import Augmentation
+from datamodules.wflw import ATTRIBUTES
+
+COORDINATES = landmark_columns(WFLW_98.num_landmarks)
+SIDE = 256  # of every crop, in pixels
+BEYOND = 1.0  # a landmark may lie this far outside, in sides of the crop; farther out, the file is not in shares
+
+
+class WFLWCropped(LandmarkDataModule):
+    """WFLW in face crops of 256 x 256 pixels, around the true landmarks (so the test knows where the face is).
+
+    ``train.txt`` and ``test.txt`` name an image in ``train/`` or ``test/`` a line, then 196 shares of the crop's side;
+    ``test_largepose.txt`` and so on list the faces of the six subsets again. Those are found in ``test.txt`` by their
+    landmarks, because the preparation puts a running number into file names.
+
+    A share v becomes pixel 256 v, as in LDEQ's evaluation. The preparation divided whole pixels by the side B of the
+    crop before it was resized, which puts the landmark at 256 v + 128 / B - 0.5 in our convention; B is lost. The two
+    agree at B = 256 and differ by less than half a pixel above 128.
+
+    LDEQ's and HIH's loaders squeeze a crop when a landmark lies outside it, test faces included, with the true
+    landmarks as guide (``pad_crop``). Here such a landmark keeps its place outside the crop and is not visible: the
+    test image stays what a detector would deliver, so figures may differ slightly from LDEQ's on those faces.
+
+    Args:
+        root: folder that holds the lists and the folders of images.
+        size, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed: see `LandmarkDataModule`.
+    """
+
+    subset_names = ATTRIBUTES
+
+    def __init__(
+        self,
+        root: Path,
+        size: int = 256,
+        normalizer: str | None = None,
+        batch_size: int = 16,
+        num_workers: int = 2,
+        validation_fraction: float = 0.1,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            WFLW_98, size, "image", normalizer, batch_size, num_workers, validation_fraction, augmentation, seed
+        )
+        self.root = Path(root)
+
+    def load(self, split: str) -> Faces:
+        """Read a list, and for the test faces those of the subsets; see `Faces` for what else is refused."""
+        table, shares = self._read(split)
+        names = table.text("image")
+        return Faces(
+            source=table.path,
+            line=np.array(table.line),
+            image=np.array([str(self.root / split / name) for name in names]),
+            landmarks=SIDE * shares,
+            visible=np.ones(shares.shape[:2], bool),
+            box=np.full((len(table), 4), np.nan),
+            subsets=self._subsets(table, shares) if split == "test" else np.zeros((len(table), len(ATTRIBUTES)), bool),
+            photograph=np.array([photograph(name) for name in names]),
+        )
+
+    def dataset(self, faces: Faces) -> FaceDataset:
+        """These crops, which must have the one size that the shares refer to."""
+        dataset = super().dataset(faces)
+        for row in range(len(faces)):
+            if (found := image_size(str(faces.image[row]))) != (SIDE, SIDE):
+                raise ValueError(
+                    f"{faces.where(row)}: image {faces.image[row]} has {found[0]} x {found[1]} pixels, expected "
+                    f"{SIDE} x {SIDE}; use datamodules.wflw.WFLW for images that are not cropped"
+                )
+        return dataset
+
+    def _read(self, split: str) -> tuple[AnnotationTable, Floats]:
+        path = self.root / f"{split}.txt"
+        table = read_list(
+            path, ["image", *COORDINATES], "set data.init_args.root to the folder of the cropped faces and their lists"
+        )
+        shares = table.numbers(COORDINATES)
+        for row, column in np.argwhere((shares < -BEYOND) | (shares > 1 + BEYOND)):
+            raise ValueError(
+                f"{path}: line {table.line[row]}, column {COORDINATES[column]} is {shares[row, column]:g}, expected a "
+                "share of the crop's side, about 0 to 1"
+            )
+        return table, shares.reshape(-1, WFLW_98.num_landmarks, 2)
+
+    def _subsets(self, test: AnnotationTable, shares: Floats) -> NDArray[np.bool_]:
+        """Which subsets (M, 6) each test face is in."""
+        member = np.zeros((len(test), len(ATTRIBUTES)), bool)
+        rows = {face.tobytes(): row for row, face in enumerate(shares)}
+        for subset, attribute in enumerate(ATTRIBUTES):
+            table, faces = self._read("test_largepose" if attribute == "pose" else f"test_{attribute}")
+            for line, face in zip(table.line, faces, strict=True):
+                if (row := rows.get(face.tobytes())) is None:
+                    raise ValueError(f"{table.path}: line {line} has landmarks that no line of {test.path} has")
+                member[row, subset] = True
+        return member
+
+
+def photograph(name: str) -> str:
+    """The original image of a crop: the preparation's names are <running number>_<image>_<repeat>.png.
+
+    A name of another kind may lose more than that, which groups too many faces rather than too few.
+    """
+    stem = Path(name).stem
+    numbered = re.fullmatch(r"\d+_(.+)_\d+", stem)
+    return numbered[1] if numbered else stem
