@@ -17,6 +17,7 @@ SUBCOMMANDS = {
     "test": "measure it on the test faces: a table, errors of each face, drawings of predictions",
     "predict": "write its landmarks of the test faces, in pixels of the original images",
 }
+COMMAND = ("python", "cli.py")
 Option = tuple[str, ...]  # an option and its values, as typed
 
 
@@ -169,45 +170,45 @@ class Arguments:
         """The run's folder."""
         return self.runs / self.name
 
-    def options(self) -> list[Option]:
-        """The options to run with: those given, and before them those the run was started with.
+    def kept(self) -> list[Option]:
+        """The options that the run was started with and that are not given anew.
 
-        A resumed run keeps the options of its first start that are not given anew; the other subcommands keep those of
-        the model, which has to fit its checkpoint. The run's own config holds them already.
+        A resumed run keeps them all, the other subcommands keep those of the model, which has to fit its checkpoint.
         """
-        own = self.folder / "config.yaml"
-        repeats = self.resume if self.subcommand == "fit" else True
-        if not repeats or not own.is_file() or own.resolve() in self.configs:
-            return list(self.given)
-        anew = {option_key(option) for option in self.given} | {"--name", "--runs", "--resume"}
-        started = [option for option in recorded_options(own) if option_key(option) not in anew]
-        if self.subcommand != "fit":
-            started = [option for option in started if option_key(option).split(".")[0] == "--model"]
-        return [*started, *self.given]
+        if self.subcommand == "fit" and not self.resume:
+            return []
+        anew = {option_key(option) for option in self.given} | {"--config", "--name"}
+        kept = [option for option in recorded_options(self.folder / "config.yaml") if option_key(option) not in anew]
+        return [option for option in kept if self.subcommand == "fit" or option_key(option).split(".")[0] == "--model"]
 
     def words(self) -> list[str]:
         """The command line for the full parser: configs first, so that options win wherever they were typed."""
         # A file that describes one class, as those of configs/data do, is the datamodule itself.
         keyed = [("data" if "class_path" in content else "config") for content in self.contents]
         configs = sorted(zip(keyed, self.configs, strict=True), key=lambda pair: pair[0])  # "config" before "data"
-        return [self.subcommand, *(f"--{key}={path}" for key, path in configs), *self._tail()]
+        resolved = (self.folder / "config.yaml").resolve() in self.configs  # holds the options of the first start
+        options = [*([] if resolved else self.kept()), *self.given, (f"--name={self.name}",)]
+        return [self.subcommand, *(f"--{key}={path}" for key, path in configs), *chain.from_iterable(options)]
 
     def command(self) -> str:
-        """The command that repeats this run from its beginning, for the head of its config."""
-        configs = chain.from_iterable(("--config", str(path)) for path in self.configs)
-        words = [word for word in self._tail() if word != "--resume"]
-        return shlex.join(["python", "cli.py", self.subcommand, *configs, *words])
-
-    def _tail(self) -> list[str]:
-        return [*chain.from_iterable(self.options()), f"--name={self.name}"]
+        """The command that repeats this run from its beginning, for the first line of its config."""
+        own = self.folder / "config.yaml"
+        configs: list[Option] = []
+        for path in self.configs:
+            first = [option for option in recorded_options(own) if option_key(option) == "--config"]
+            configs += first if path == own.resolve() else [("--config", str(path))]
+        now = [option for option in self.given if option_key(option) not in ("--resume", "--name")]
+        words = chain.from_iterable([*configs, *self.kept(), *now, ("--name", self.name)])
+        return shlex.join([*COMMAND, self.subcommand, *words]).replace("\n", " ")
 
 
 def recorded_options(config: Path) -> list[Option]:
     """The options in the first line of a run's config, where `Arguments.command` stands; none where it does not."""
+    if not config.is_file():
+        return []
     with config.open() as file:
-        words = shlex.split(file.readline().removeprefix("#"))
-    options = group_options(words[3:]) if words[:2] == ["python", "cli.py"] else []
-    return [option for option in options if option_key(option) != "--config"]
+        line = file.readline().removeprefix("# ")
+    return group_options(shlex.split(line)[3:]) if line.startswith(shlex.join(COMMAND)) else []
 
 
 def _value(option: Option) -> str:

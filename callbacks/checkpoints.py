@@ -28,14 +28,13 @@ def _load(path: Path, mmap: bool) -> dict[str, Any]:
     try:
         # Plain numbers, strings and tensors only: a checkpoint from elsewhere cannot run code.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except OSError:
-        raise
     except Exception as error:
-        reason = str(error).partition("\n")[0][:120]
-        raise ValueError(
-            f"{path}: not a readable checkpoint, it is cut off or no checkpoint at all ({reason}); "
-            "give another --ckpt_path or train again"
-        ) from error
+        if isinstance(error, OSError) and error.filename:
+            raise  # the file cannot be opened at all
+        reason = "is cut off or no checkpoint at all"
+        if "Unsupported global" in str(error):
+            reason = "holds objects of Python, not just plain values and tensors"
+        raise ValueError(f"{path}: not a readable checkpoint, it {reason}; give another --ckpt_path") from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise ValueError(f"{path}: not a checkpoint, it has no state_dict; give another --ckpt_path")
     return content

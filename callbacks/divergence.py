@@ -46,11 +46,12 @@ class StopOnDivergence(Callback):
         wrong = (~losses.isfinite()).nonzero()
         if len(wrong):
             first = int(wrong[0])
+            precision = "" if trainer.precision == "32-true" else " or use --trainer.precision=32-true"
             raise FloatingPointError(
                 f"training diverged: the loss of epoch {trainer.current_epoch}, batch {batches[first]} is "
                 f"{losses[first]:g}; lower --model.init_args.lr (now {_rate(trainer)}), set "
-                f"--trainer.gradient_clip_val (now {trainer.gradient_clip_val}) or use --trainer.precision=32-true "
-                f"(now {trainer.precision}); start again, or --resume from the last finished epoch"
+                f"--trainer.gradient_clip_val (now {trainer.gradient_clip_val}){precision}; start again, or --resume "
+                "from the last finished epoch"
             )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from callbacks.arguments import Arguments, suggestion
+from callbacks.arguments import Arguments, option_key, suggestion
 
 # A report descends from key to class to key; then says what is wrong with the last one.
 STEP = re.compile(r"""Parser key "(?P<key>[\w.+]+)"|given class_path '(?P<path>[\w.]+)'|Group '(?P<group>[\w.]+)'""")
@@ -42,7 +42,8 @@ def explain(report: str, arguments: Arguments, options: Sequence[str]) -> str:
         name = _join(key, match[1], owner)
         known = [_join(key, option, owner) for option in _parameters(owner)] if owner else list(options)
         about = f"{owner} has no option '{match[1]}'" if owner else f"there is no option '{name}'"
-        return f"{_source(name, arguments)}{about}{suggestion(name, known, '--{}')}"
+        near = suggestion(name, known, "--{}") or suggestion(name.split(".")[0], known, "--{}")
+        return f"{_source(name, arguments)}{about}{near}"
     if found is MISSING and match:
         name = _join(key, match[1].removeprefix(f"{arguments.subcommand}."), owner)
         return f"{name} is missing; set it in a config or with --{name}"
@@ -87,6 +88,8 @@ def _kind(kind: str) -> str:
 
 def _source(key: str, arguments: Arguments) -> str:
     """``FILE: `` where a config file sets this key, nothing where the command line does."""
+    if key.replace(".init_args", "") in {option_key(option).removeprefix("--") for option in arguments.given}:
+        return ""
     for path, content in zip(reversed(arguments.configs), reversed(arguments.contents), strict=True):
         if _sets(content, key.split(".")):
             return f"{_shortest(path)}: "

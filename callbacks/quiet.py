@@ -13,6 +13,7 @@ WARNINGS = (
     ".*does not have many workers",  # num_workers is the config's; one core has no use for more
     ".*The number of training batches .* is smaller than the logging interval",  # metrics of epochs are logged
     ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
+    ".*it is recommended to use `Trainer.devices=1",  # metrics drop the samples that are repeated
     r"\s*(skip_none parameter|By default only one Jsonargparse)",  # Lightning's own use of jsonargparse
     ".*when using `ckpt_path`, callbacks used to create the checkpoint",  # those of training are not those of testing
 )

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback
+from lightning.pytorch.loggers import WandbLogger
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -79,9 +81,13 @@ class Results(Callback):
         chosen = worst_and_median(order, self.drawn)
         with trainer.precision_plugin.forward_context():
             sheet = draw_overlays(pl_module, dataset, {index: faces[index][0] for index in chosen}, data.markup.edges)
-        sheet.save(folder / f"{stem}_overlays.png")
+        drawing = folder / f"{stem}_overlays.png"
+        sheet.save(drawing)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image(f"test/{stem}", [str(drawing)])
         title = f"{self.run.name} on {data.title}: NME {data.normalizer}, box {data.box}"
-        files = f"{folder / stem}.csv, {stem}_faces.csv, {stem}_overlays.png"
+        files = f"{folder / stem}.csv, {stem}_faces.csv, {drawing.name}"
         Console().print(_table(title, rows), files, sep="\n", soft_wrap=True)
 
 
@@ -119,12 +125,12 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=title)
+    table = Table(title=title, box=SIMPLE_HEAD)
     headings = ["subset", "faces", *COLUMNS.values()]
     if len(rows[0]) > len(headings):
-        headings += [f"mean-shape {heading}" for heading in COLUMNS.values()]
+        headings += [f"mean\nshape\n{heading}" for heading in COLUMNS.values()]
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "subset" else "right")
+        table.add_column(heading, justify="left" if heading == "subset" else "right", no_wrap=True)
     for row in rows:
         cells = [f"{value:.3f}" if key.endswith("auc10") else f"{value:.2f}" for key, value in list(row.items())[2:]]
         table.add_row(row["subset"], str(row["faces"]), *cells)

@@ -147,8 +147,7 @@ class RunRecord(Callback):
 
     def __init__(self, run: RunFolder, arguments: Arguments, settings: Settings, metrics: MetricsCSV) -> None:
         self.run, self.metrics, self.resumed = run, metrics, arguments.resume
-        command = arguments.command().replace("\n", " ")
-        self.config = f"# {command}\n{yaml.safe_dump(dict(settings), sort_keys=False)}"
+        self.config = f"# {arguments.command()}\n{yaml.safe_dump(dict(settings), sort_keys=False)}"
 
     def on_fit_start(self, trainer: Any, pl_module: LightningModule) -> None:
         """Write config.yaml. A mistake in data or model has shown by now and leaves no folder behind."""

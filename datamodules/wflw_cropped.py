@@ -28,11 +28,12 @@ class WFLWCropped(LandmarkDataModule):
 
     A share v becomes pixel 256 v, as in LDEQ's evaluation. The preparation divided whole pixels by the side B of the
     crop before it was resized, which puts the landmark at 256 v + 128 / B - 0.5 in our convention; B is lost. The two
-    agree at B = 256 and differ by less than half a pixel above 128.
+    agree at B = 256 and are less than half a pixel apart for every B above 128.
 
-    LDEQ's and HIH's loaders squeeze a crop when a landmark lies outside it, test faces included, with the true
-    landmarks as guide (``pad_crop``). Here such a landmark keeps its place outside the crop and is not visible: the
-    test image stays what a detector would deliver, so figures may differ slightly from LDEQ's on those faces.
+    Where a landmark lies outside its crop, LDEQ's and HIH's loaders pad the crop until all true landmarks fit and
+    squeeze it back to 256 x 256, not keeping its aspect, test faces included (``pad_crop``). That lets a test face's
+    truth alter its image, so it is not done here: such a landmark keeps its place outside and is not visible. Figures
+    may differ a little from LDEQ's for it.
 
     Args:
         root: folder that holds the lists and the folders of images.

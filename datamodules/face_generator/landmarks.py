@@ -50,7 +50,7 @@ def _landmarks(faces: FaceParameters) -> tuple[Floats, NDArray[np.bool_]]:
     neutral, identity, expression, normal = _points()
     moved = neutral + np.tensordot(faces.identity, identity, 1) + np.tensordot(faces.expression, expression, 1)
     moved[:, 96:98] = pupils(moved[:, :98], faces.gaze)
-    places, _ = project(moved, faces.angles, faces.camera)
+    places = project(moved, faces.angles, faces.camera)
     visible = _facing(moved[:, :98], normal, faces)
     places[:, :33], slid = _outline(places, faces)
     visible[:, :33] = slid < HIDDEN_SLIDE * faces.camera[:, 1:2]
@@ -80,8 +80,6 @@ def pupils(points: Floats, gaze: Floats) -> Floats:
         share = (points[:, 96 + eye, 1] + gaze[:, 1] - top[:, 1]) / np.maximum(bottom[:, 1] - top[:, 1], 1e-6)
         share = np.clip(share, 0.15, 0.85)
         out[:, eye] = top + share[:, None] * (bottom - top)
-        across = (x - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
-        out[:, eye, 2] -= 0.1 * np.sin(np.pi * across) * np.sin(np.pi * share)
     return out
 
 

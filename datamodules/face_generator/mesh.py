@@ -25,8 +25,6 @@ CHART_ORIGIN = np.array([-15.0, -12.8])
 TEXTURE_SHAPE = (480, 420)
 NECK_TILE = np.array([10.0, 360.0, 400.0, 40.0])  # x, y, width, height
 EAR_TILE = np.array([10.0, 412.0, 44.0, 62.0])
-
-
 class Material(IntEnum):
     """What a triangle is made of."""
 
@@ -61,37 +59,31 @@ class Mesh:
         neutral: (V, 3) in cm.
         identity: (24, V, 3) movement by each identity coefficient.
         expression: (16, V, 3) movement by each expression coefficient.
+        angle: (V,) round the head, 0 at the nose; for the skin of the head, else NaN.
         torso: (V,) share of the torso's rotation, against the head's.
         triangles: (T, 3) vertices, clockwise as seen from outside.
         material: (T,) `Material`.
-        skin: those of the triangles that are skin.
+        faces: those of the triangles that normals are averaged over: skin without the crease below the jaw.
         layer: (T,) what is drawn over what, whatever their distance: the dark of the mouth, teeth, all else.
         texels: (2, 3, T) texture pixels of the corners; for eyes, mouth and teeth the renderer uses the vertices.
-        eye_columns: (2, 2, 9) vertices of upper and lower lid of each eye, from the image's left to right.
-        eye_rows: (2, 2, 9) vertices between the lids, placed by `posed`.
+        lids: (2, 2, 9) vertices of upper and lower lid of each eye, from the image's left to right.
     """
 
     neutral: Floats
     identity: Floats
     expression: Floats
+    angle: Floats
     torso: Floats
     triangles: Indices
     material: NDArray[np.int64]
-    skin: Indices
+    faces: Indices
     layer: Indices
     texels: Floats
-    eye_columns: Indices
-    eye_rows: Indices
+    lids: Indices
 
     def deformed(self, identity: Floats, expression: Floats) -> Floats:
         """Vertices (V, 3) in the head's frame for identity (24,) and expression (16,)."""
-        moved = self.neutral + np.tensordot(identity, self.identity, 1) + np.tensordot(expression, self.expression, 1)
-        upper, lower = moved[self.eye_columns[:, 0]], moved[self.eye_columns[:, 1]]  # (2, 9, 3)
-        for row, share in enumerate((1 / 3, 2 / 3)):
-            between = upper + share * (lower - upper)
-            between[..., 2] -= 0.1 * np.sin(np.linspace(0, np.pi, 9)) * np.sin(np.pi * share)
-            moved[self.eye_rows[:, row]] = between
-        return moved
+        return self.neutral + np.tensordot(identity, self.identity, 1) + np.tensordot(expression, self.expression, 1)
 
 
 @cache
@@ -103,23 +95,18 @@ def head() -> Mesh:
     triangles, material, texels = [skin], [np.zeros(len(skin), int)], [texel(chart)[skin]]
     count = len(chart)
 
-    eye_columns, eye_rows = np.zeros((2, 2, 9), int), np.zeros((2, 2, 9), int)
-    for eye in range(2):
+    lids = np.zeros((2, 2, 9), int)
+    for eye, kind in enumerate((Material.LEFT_EYE, Material.RIGHT_EYE)):
         contour = _contour_vertices(EYES[eye])
-        eye_columns[eye] = contour[:9], np.roll(contour[::-1], 1)[:9]
-        eye_rows[eye] = count + np.arange(18).reshape(2, 9)
-        upper, lower = (vertices[0][row] for row in eye_columns[eye])
-        vertices += [upper + t * (lower - upper) for t in (1 / 3, 2 / 3)]
-        count += 18
-        grid = np.stack([eye_columns[eye, 0], *eye_rows[eye], eye_columns[eye, 1]])
-        _append(triangles, material, texels, _grid_triangles(grid), (Material.LEFT_EYE, Material.RIGHT_EYE)[eye])
+        lids[eye] = contour[:9], np.roll(contour[::-1], 1)[:9]
+        _append(triangles, material, texels, _grid_triangles(lids[eye]), kind)
 
     contour = _contour_vertices(INNER_LIPS)
     grid = np.stack([contour[:9], np.roll(contour[::-1], 1)[:9]])
     _append(triangles, material, texels, _grid_triangles(grid), Material.CAVITY)
 
     arch = np.linspace(-1, 1, 7)
-    for top, bottom in ((6.3, 7.02), (7.06, 7.7)):
+    for top, bottom in ((6.15, 6.9), (7.1, 7.75)):
         rows = [np.stack([2.3 * np.sin(arch * 1.4), y + 0 * arch, -8.0 - 1.5 * np.cos(arch * 1.4)], -1) for y in (top, bottom)]
         vertices += rows
         _append(triangles, material, texels, _grid_triangles(count + np.arange(14).reshape(2, 7)), Material.TEETH)
@@ -142,8 +129,10 @@ def head() -> Mesh:
     for part, where in ((neck, place), (under, place_under)):
         _append(triangles, material, texels, part, Material.SKIN, where[part])
 
+    ears = []
     for side in (-1, 1):
         fan, ear_vertices, ear_place = _ear(side)
+        ears.append(fan + count)
         vertices.append(ear_vertices)
         _append(triangles, material, texels, fan + count, Material.SKIN, ear_place[fan])
         count += len(ear_vertices)
@@ -154,6 +143,8 @@ def head() -> Mesh:
     kept = np.array([name in ("width", "length", "mouth_height") for name in IDENTITY])
     expression[np.ix_(~only_jaw, rigid)] = 0
     identity[np.ix_(~kept, rigid)] = 0
+    angle = np.full(count, np.nan)
+    angle[: len(chart)] = chart[:, 0] / half_width(chart[:, 1])
     torso = np.zeros(count)
     lower = np.arange(neck_start, neck_start + len(neck_vertices))
     torso[lower] = np.clip((neutral[lower, 1] - 9.5) / 6, 0, 1)
@@ -162,14 +153,14 @@ def head() -> Mesh:
         neutral=neutral,
         identity=identity,
         expression=expression,
+        angle=angle,
         torso=torso,
         triangles=triangle,
         material=kind,
-        skin=triangle[kind == Material.SKIN],
+        faces=np.concatenate([skin, neck, *ears]),
         layer=np.select([kind == Material.CAVITY, kind == Material.TEETH], [0, 1], 2),
         texels=np.ascontiguousarray(np.concatenate(texels).transpose(2, 1, 0), np.float32),
-        eye_columns=eye_columns,
-        eye_rows=eye_rows,
+        lids=lids,
     )
 
 
@@ -185,7 +176,7 @@ def _grid_triangles(grid: Indices) -> Indices:
     return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)])
 
 
-_CONTOURS = (*EYES, INNER_LIPS, OUTER_LIPS)
+_CONTOURS = (*EYES, INNER_LIPS)
 
 
 def _contour_vertices(landmarks: tuple[int, ...]) -> Indices:
@@ -206,9 +197,9 @@ def _skin_chart() -> Floats:
     holes = [closed_curve(marks[list(contour)], 2) for contour in (*EYES, INNER_LIPS)]
     filling = []
     for spacing, inside in (
-        (0.95, lambda s, y: (np.abs(s) < 4.6) & (y > -3.2) & (y < 10.6)),
-        (1.8, lambda s, y: (np.abs(s / half_width(y)) < 1.45) & (y > -9) & (y < 11)),
-        (2.8, lambda s, y: (np.abs(s / half_width(y)) < 2.05) & (y > -11.8) & (y < 8)),
+        (1.25, lambda s, y: (np.abs(s) < 4.6) & (y > -3.2) & (y < 10.6)),
+        (2.2, lambda s, y: (np.abs(s / half_width(y)) < 1.45) & (y > -9) & (y < 11)),
+        (3.2, lambda s, y: (np.abs(s / half_width(y)) < 2.05) & (y > -11.8) & (y < 8)),
     ):
         y, s = np.mgrid[-12 : 11.5 : spacing * 0.87, -15 : 15.01 : spacing]
         s = s + spacing / 2 * (np.arange(len(s))[:, None] % 2)
@@ -250,11 +241,11 @@ def _skin_triangles(chart: Floats) -> Indices:
 
 
 def _neck() -> tuple[Indices, Floats]:
-    """A grid (4, 17) of vertices from below the jaw to the collar, and the vertices (68, 3)."""
+    """A grid (3, 17) of vertices from below the jaw to the collar, and the vertices (51, 3)."""
     angle = np.linspace(-1.75, 1.75, 17)
     top = 9.3 + 2.2 * np.cos(angle)
     rows = []
-    for t, radius, middle in ((0, 5.3, 0.6), (0.35, 5.4, 0.0), (0.7, 5.8, -0.9), (1.0, 7.6, -1.6)):
+    for t, radius, middle in ((0, 5.3, 0.6), (0.5, 5.5, -0.4), (1.0, 7.4, -1.6)):
         y = top * (1 - t) + t * (16.5 + 1.2 * np.cos(angle))
         rows.append(np.stack([radius * np.sin(angle), y, -(middle + (radius - 0.6) * np.cos(angle))], axis=-1))
     return np.arange(17 * len(rows)).reshape(len(rows), 17), np.concatenate(rows)

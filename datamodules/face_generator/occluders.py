@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.crop import Floats
-from datamodules.face_generator.hair import cover
 from datamodules.face_generator.parameters import OCCLUDERS, FaceParameters
 from datamodules.face_generator.raster import Canvas
 from datamodules.face_generator.scene import fixed, seen
-from datamodules.face_generator.shape import deformations, half_width, landmark_chart, project, surface
+from datamodules.face_generator.shape import deformations, half_width, surface
 from datamodules.face_generator.shot import Shot
 from datamodules.face_generator.texture import textures
 
@@ -22,7 +21,7 @@ SILHOUETTE = 256  # pixels a side at which landmarks are looked up
 
 @dataclass(frozen=True)
 class Outline:
-    """A closed outline (n, 2), from 0 to 1 across the canvas, filled with an sRGB colour (3,).
+    """A closed outline (n, 2) in pixels, filled with an sRGB colour (3,).
 
     ``opacity`` of at least 0.5 hides landmarks. ``sheen`` is the contrast of light and shade across it.
     """
@@ -33,72 +32,78 @@ class Outline:
     sheen: float = 0.5
 
 
-def outlines(face: FaceParameters) -> list[Outline]:
+def outlines(shot: Shot) -> list[Outline]:
     """What is in front of this face, farthest first."""
-    kind = OCCLUDERS[int(face.occluder)]
     shapes = {
-        "none": lambda _: iter(()),
         "sunglasses": _sunglasses,
         "mask": _mask,
         "hand": _hand,
         "object": _object,
         "strand": _strand,
         "scarf": _scarf,
-    }[kind]
-    return [*(_frames(face, face.cover * 0.35, 0.22) if face.glasses > 0 else ()), *shapes(face)]
+    }
+    kind = OCCLUDERS[int(shot.face.occluder)]
+    glasses = _frames(shot, shot.face.cover * 0.35, 0.22) if shot.face.glasses > 0 else ()
+    return [*glasses, *(shapes[kind](shot) if kind in shapes else ())]
 
 
 def hidden(face: FaceParameters, places: Floats) -> NDArray[np.bool_]:
-    """Which landmarks (98,) at ``places`` (98, 2) lie under an occluder or the hair of one face."""
-    chart = landmark_chart()
-    angle = chart[:, 0] / np.maximum(half_width(chart[:, 1]), 1.0)
-    covered = cover(face, angle, chart[:, 1]) > 0.5
-    covered[:33] &= angle[:33] * face.angles[0] < 0.6  # the far side's points lie on the outline, away from the hair
-    solid = [o.corners for o in outlines(face) if o.opacity >= 0.5]
-    if solid:
-        silhouette = np.zeros((SILHOUETTE, SILHOUETTE), np.uint8)
-        for corners in solid:
-            cv2.fillPoly(silhouette, [_fixed(corners, SILHOUETTE)], 1, cv2.LINE_8, 4)
-        pixel = np.clip(np.round(places * SILHOUETTE - 0.5), 0, SILHOUETTE - 1).astype(int)
-        covered |= silhouette[pixel[:, 1], pixel[:, 0]] > 0
-    return covered
+    """Which landmarks (98,) at ``places`` (98, 2), 0 to 1 across the canvas, an occluder hides from view."""
+    covered = np.zeros(len(places), bool)
+    if not face.occluder:
+        return covered
+    silhouette = np.zeros((SILHOUETTE, SILHOUETTE), np.uint8)
+    for outline in outlines(Shot(face, SILHOUETTE)):
+        if outline.opacity >= 0.5:
+            cv2.fillPoly(silhouette, [_fixed(outline.corners, SILHOUETTE)], 1, cv2.LINE_8, 4)
+    column, row = np.clip(np.round(places * SILHOUETTE - 0.5), 0, SILHOUETTE - 1).astype(int).T
+    return silhouette[row, column] > 0
 
 
 def occlude(canvas: Canvas, shot: Shot) -> None:
     """Draw what is in front of the face on a canvas (S, S, 3)."""
     size, face = shot.size, shot.face
     lamp = face.sky + 0.55 * face.key * max(0.2, -float(face.light[2]))
-    for shape in outlines(face):
-        points = _fixed(shape.corners, size)
-        x0, y0 = np.clip(points.min(axis=0) // 16 - 1, 0, size)
-        x1, y1 = np.clip(points.max(axis=0) // 16 + 2, 0, size)
+    for outline in outlines(shot):
+        points = _fixed(outline.corners, size)
+        colour = seen(outline.colour, lamp)
+        if outline.opacity == 1 and not outline.sheen:
+            cv2.fillPoly(canvas, [points], colour, cv2.LINE_AA, 4)
+            continue
+        x0, y0 = np.clip(points.min(axis=0) // 16 - 1, 0, size).tolist()
+        x1, y1 = np.clip(points.max(axis=0) // 16 + 2, 0, size).tolist()
         if x0 >= x1 or y0 >= y1:
             continue
-        mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        cv2.fillPoly(mask, [points - np.array([x0, y0], np.int32) * 16], 255, cv2.LINE_AA, 4)
-        across = np.linspace(-1, 1, x1 - x0, dtype=np.float32) * np.float32(0.3 * face.light[0])
-        down = np.linspace(-1, 1, y1 - y0, dtype=np.float32)[:, None] * np.float32(0.3 * face.light[1])
-        grain = cv2.resize(textures().noise[40:140, 60:160], (x1 - x0, y1 - y0)).astype(np.float32)
-        shade = np.float32(shape.sheen) * (across + down + grain * np.float32(0.1 / 128) - np.float32(0.1)) + 1
-        area = canvas[y0:y1, x0:x1]
-        colour = np.minimum(np.maximum(shade, 0.1)[..., None] * np.array(seen(shape.colour, lamp), np.float32), 255)
-        alpha = (mask * np.float32(shape.opacity / 255))[..., None]
-        area[:] = area + alpha * (colour - area)
+        _fill(canvas[y0:y1, x0:x1], points - np.array([x0, y0], np.int32) * 16, colour, outline, face.light)
+
+
+def _fill(
+    area: Canvas, points: NDArray[np.int32], colour: tuple[float, float, float], outline: Outline, light: Floats
+) -> None:
+    """Fill an outline within a part (h, w, 3) of the canvas, lighter towards the lamp."""
+    height, width = area.shape[:2]
+    across = np.linspace(-1, 1, width, dtype=np.float32) * np.float32(35 * light[0])
+    down = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * np.float32(35 * light[1])
+    grain = cv2.resize(textures().noise[40:140, 60:160], (width, height))
+    shade = np.clip(across + down + grain * np.float32(0.15) + np.float32(108), 0, 255).astype(np.uint8)
+    tones = np.clip(1 + (np.arange(256)[:, None, None] - 127) / 100 * outline.sheen, 0.1, 3) * colour
+    lit = cv2.LUT(cv2.merge([shade] * 3), np.clip(tones, 0, 255).astype(np.uint8))
+    below = area.copy()
+    mask = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(mask, [points], 255, cv2.LINE_8, 4)
+    cv2.fillPoly(area, [points], colour, cv2.LINE_AA, 4)
+    cv2.copyTo(lit, mask, area)
+    if outline.opacity < 1:
+        cv2.addWeighted(area, outline.opacity, below, 1 - outline.opacity, 0, dst=area)
 
 
 def _fixed(corners: Floats, size: int) -> NDArray[np.int32]:
     """Corners in sixteenths of a pixel, kept near the canvas."""
-    return fixed(np.clip(corners, -2, 3) * size - 0.5)
+    return fixed(np.clip(corners, -2 * size, 3 * size))
 
 
-def _on_head(face: FaceParameters, points: Floats) -> Floats:
-    return project(points[None], face.angles[None], face.camera[None])[0][0]
-
-
-def _beside(face: FaceParameters, points: Floats) -> Floats:
-    """Points (n, 2) in cm of a frame that rolls with the face but faces the camera, the origin between the eyes and mouth."""
-    c, s = np.cos(face.angles[2]), np.sin(face.angles[2])
-    return face.camera[2:] + face.camera[1] * points @ np.array([[c, s], [-s, c]])
+def _on_head(shot: Shot, points: Floats) -> Floats:
+    return shot.place(points)[0]
 
 
 def _capsule(start: Floats, end: Floats, first: float, last: float) -> Floats:
@@ -126,30 +131,31 @@ def _lenses(face: FaceParameters) -> list[Floats]:
     return out
 
 
-def _frames(face: FaceParameters, colour: Floats, thickness: float) -> Iterator[Outline]:
+def _frames(shot: Shot, colour: Floats, thickness: float) -> Iterator[Outline]:
     """Rims, bridge and temples of glasses."""
+    face = shot.face
     rims = _lenses(face)
     for rim in rims:
-        outer = _on_head(face, np.concatenate([rim, rim[:1]]))
+        outer = _on_head(shot, np.concatenate([rim, rim[:1]]))
         centre = outer.mean(axis=0)
         inner = centre + (outer - centre) * (1 - thickness / 2.2)
-        yield Outline(np.concatenate([outer, inner[::-1]]), colour, 1.0)
-        yield Outline(inner[:-1], np.array([0.9, 0.95, 1.0]), 0.08)
+        yield Outline(np.concatenate([outer, inner[::-1]]), colour, 1.0, 0.0)
     bridge = np.array([(-0.95, 0.1, -10.4), (0, -0.25, -10.7), (0.95, 0.1, -10.4), (0.95, 0.35, -10.4), (0, 0, -10.7), (-0.95, 0.35, -10.4)])
-    yield Outline(_on_head(face, bridge), colour)
+    yield Outline(_on_head(shot, bridge), colour, 1.0, 0.0)
     for side in (-1, 1):
         reach = abs(rims[1][:, 0]).max()
         if side * face.angles[0] > 0.12:
             continue  # the far temple is behind the face
         temple = np.array([(side * reach, 0.0, -7.6), (side * 7.7, 0.3, 0.0), (side * 7.7, 0.62, 0.0), (side * reach, 0.32, -7.6)])
-        yield Outline(_on_head(face, temple), colour)
+        yield Outline(_on_head(shot, temple), colour, 1.0, 0.0)
 
 
-def _sunglasses(face: FaceParameters) -> Iterator[Outline]:
+def _sunglasses(shot: Shot) -> Iterator[Outline]:
+    face = shot.face
     dark = np.array([0.09, 0.08, 0.08]) + 0.12 * face.cover
-    yield from _frames(face, dark * 0.6, 0.25)
+    yield from _frames(shot, dark * 0.6, 0.25)
     for rim in _lenses(face):
-        corners = _on_head(face, rim)
+        corners = _on_head(shot, rim)
         yield Outline(corners, dark, 0.95, 0.9)
         glare = corners[[2, 6, 10, 8]] * 0.55 + corners.mean(axis=0) * 0.45
         yield Outline(glare, np.array([0.75, 0.8, 0.85]), 0.16)
@@ -168,7 +174,8 @@ def _lower_face() -> tuple[Floats, Floats, Floats]:
     return points, *moves
 
 
-def _mask(face: FaceParameters) -> Iterator[Outline]:
+def _mask(shot: Shot) -> Iterator[Outline]:
+    face = shot.face
     neutral, identity, expression = _lower_face()
     moved = neutral + np.tensordot(face.identity, identity, 1) + np.tensordot(face.expression, expression, 1)
     colour = np.array([(0.93, 0.94, 0.95), (0.55, 0.75, 0.85), (0.12, 0.12, 0.13)])[int(face.place[0] * 2.999)]
@@ -176,37 +183,39 @@ def _mask(face: FaceParameters) -> Iterator[Outline]:
         if side * face.angles[0] < 0.5:
             for y0, y1 in ((4.4, 0.0), (8.0, 3.4)):
                 strap = np.array([(side * 6.4, y0, -3.0), (side * 7.3, y1, 0.3), (side * 7.3, y1 + 0.3, 0.3), (side * 6.4, y0 + 0.3, -3.0)])
-                yield Outline(_on_head(face, strap), colour * 0.92)
-    hull = cv2.convexHull(_on_head(face, moved).astype(np.float32))[:, 0].astype(float)
+                yield Outline(_on_head(shot, strap), colour * 0.92, 1.0, 0.0)
+    hull = cv2.convexHull(_on_head(shot, moved).astype(np.float32))[:, 0].astype(float)
     yield Outline(hull, colour, 1.0, 0.35)
     for level in (5.4, 7.0, 8.6):
         arc = np.linspace(-1.15, 1.15, 9)
         points = np.stack([6.0 * np.sin(arc), level + 0.5 * np.cos(arc), -2.5 - 7.9 * np.cos(arc)], axis=1)
-        fold = _on_head(face, np.concatenate([points, points[::-1] + [0, 0.16, 0]]))
+        fold = _on_head(shot, np.concatenate([points, points[::-1] + [0, 0.16, 0]]))
         yield Outline(fold, colour * 0.8, 0.45)
 
 
-def _scarf(face: FaceParameters) -> Iterator[Outline]:
+def _scarf(shot: Shot) -> Iterator[Outline]:
+    face = shot.face
     arc = np.linspace(-2.0, 2.0, 17)
     top = 7.6 + 3.0 * face.place[1]
     ring = np.stack([9.2 * np.sin(arc), top + 1.0 * np.cos(2 * arc + face.place[0]), -(1.5 + 9.6 * np.cos(arc))], axis=1)
     low = np.stack([9.8 * np.sin(arc), 17 + 0 * arc, -(0.5 + 8.0 * np.cos(arc))], axis=1)
     front = np.abs(arc + face.angles[0]) < 1.6
-    yield Outline(_on_head(face, np.concatenate([ring[front], low[front][::-1]])), face.cover, 1.0, 0.7)
+    yield Outline(_on_head(shot, np.concatenate([ring[front], low[front][::-1]])), face.cover, 1.0, 0.7)
     for step in (0.22, 0.5, 0.75):
         fold = ring + step * (low - ring)
         band = np.concatenate([fold[front], fold[front][::-1] + [0, 0.35, 0]])
-        yield Outline(_on_head(face, band), face.cover * 0.72, 0.6)
+        yield Outline(_on_head(shot, band), face.cover * 0.72, 0.6)
 
 
-def _hand(face: FaceParameters) -> Iterator[Outline]:
+def _hand(shot: Shot) -> Iterator[Outline]:
+    face = shot.face
     side = 1.0 if face.place[0] > 0.5 else -1.0
     wrist = np.array([side * (5.5 + 3 * face.place[1]), 13.0 + 2 * face.place[2]])
     reach = np.array([side * (-1.0 + 5.0 * face.place[3]), 2.0 + 5.5 * face.place[4]])  # where the middle knuckle is
     forward = (reach - wrist) / np.linalg.norm(reach - wrist)
     across = np.array([-forward[1], forward[0]]) * side
     skin = face.skin * [0.98, 0.93, 0.92]
-    yield Outline(_beside(face, _capsule(wrist + 8 * -forward, wrist + 2 * forward, 3.0, 3.3)), skin * 0.94)
+    yield Outline(shot.beside(_capsule(wrist + 8 * -forward, wrist + 2 * forward, 3.0, 3.3)), skin * 0.94)
     parts = [(_capsule(wrist + 2 * forward, reach - 1.2 * forward, 3.4, 3.9))]
     thumb = wrist + 3 * forward + 3.2 * across
     parts.append(_capsule(thumb, thumb + 4.2 * forward + 2.4 * across, 1.25, 0.85))
@@ -216,18 +225,19 @@ def _hand(face: FaceParameters) -> Iterator[Outline]:
         parts.append(_capsule(base, tip, 1.02, 0.78))
     for part in parts:
         centre = part.mean(axis=0)
-        yield Outline(_beside(face, part), skin * 0.66, 1.0, 0.2)
-        yield Outline(_beside(face, centre + (part - centre) * (0.93, 0.96)), skin, 1.0, 0.45)
+        yield Outline(shot.beside(part), skin * 0.66, 1.0, 0.0)
+        yield Outline(shot.beside(centre + (part - centre) * (0.93, 0.96)), skin, 1.0, 0.45)
 
 
-def _object(face: FaceParameters) -> Iterator[Outline]:
+def _object(shot: Shot) -> Iterator[Outline]:
+    face = shot.face
     p = face.place
     centre = np.array([(p[0] - 0.5) * 13, 1.0 + 8.5 * p[1]])
     turn = (p[2] - 0.5) * 1.6
     spin = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
 
     def at(points: Floats) -> Floats:
-        return _beside(face, centre + points @ spin)
+        return shot.beside(centre + points @ spin)
 
     colour = face.cover
     kind = int(p[3] * 3.999)
@@ -251,7 +261,8 @@ def _object(face: FaceParameters) -> Iterator[Outline]:
             yield Outline(at(page * (0.8, 0.03) + (0, line * 4.2 * (0.6 + 0.5 * p[4]))), 0.3 * colour, 0.7)
 
 
-def _strand(face: FaceParameters) -> Iterator[Outline]:
+def _strand(shot: Shot) -> Iterator[Outline]:
+    face = shot.face
     p = face.place
     side = 1.0 if p[0] > 0.5 else -1.0
     t = np.linspace(0, 1, 10)
@@ -264,4 +275,4 @@ def _strand(face: FaceParameters) -> Iterator[Outline]:
         lift = 5.0 + 4.6 * np.cos(np.clip(middle[:, :1] / 7.4, -1.2, 1.2))
         points = np.concatenate([np.concatenate([m, -lift], axis=1) for m in (middle - width, (middle + width))])
         points[10:] = points[10:][::-1]
-        yield Outline(_on_head(face, points), face.hair * (0.8 + 0.07 * lock), 0.96, 0.6)
+        yield Outline(_on_head(shot, points), face.hair * (0.8 + 0.07 * lock), 0.96, 0.6)

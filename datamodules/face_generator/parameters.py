@@ -31,7 +31,7 @@ class FaceParameters:
         skin, lips, brow, iris, hair, shadow, blush, clothes: (M, 3) colours.
         makeup: (M, 4) amounts from 0 to 1 of lipstick, eye shadow, blush, lid line.
         surface: (M, 5) amounts of beard, moustache, freckles, wrinkles, shine.
-        hairdo: (M, 8) see `hair`.
+        hairdo: (M, 9) see `hair`.
         glasses: (M,) share of clear glasses, 0 none to 1.
         light: (M, 3) unit vector to the lamp in the camera's frame.
         key, sky: (M, 3) strength of the lamp and of the light from everywhere.
@@ -139,7 +139,7 @@ def sample_parameters(seed: tuple[int, ...], index: NDArray[np.int64], domain: D
     masculine = np.clip(0.5 + 0.9 * (draw.chance(0.5) - 0.5) + 0.12 * draw.normal(), 0, 1)
     age = draw.uniform()
 
-    identity = np.clip(draw.normal(len(IDENTITY)), -2.2, 2.2)
+    identity = np.clip(1.15 * draw.normal(len(IDENTITY)), -2.5, 2.5)
     lean = 2 * masculine - 1
     for name, amount in (("jaw_width", 0.8), ("brow_thickness", 0.9), ("lower_lip", -0.5), ("upper_lip", -0.6), ("eye_size", -0.5),
                          ("brow_height", -0.6), ("chin_length", 0.5), ("nose_forward", 0.4), ("brow_arch", -0.5)):  # fmt: skip
@@ -163,7 +163,7 @@ def sample_parameters(seed: tuple[int, ...], index: NDArray[np.int64], domain: D
     iris = _palette(_IRIS, draw.uniform() ** 1.5 * dark) * draw.uniform(0.85, 1.2)[:, None]
 
     made_up = draw.chance(0.085)
-    amount = np.where(made_up, draw.uniform(0.7, 1), draw.uniform(0, 0.25) * (masculine < 0.5))
+    amount = np.where(made_up, draw.uniform(0.7, 1), draw.uniform(0.05, 0.3) * (masculine < 0.5) * draw.chance(0.5))
     lipstick = np.stack([draw.uniform(0.45, 0.85), draw.uniform(0.02, 0.3), draw.uniform(0.1, 0.4)], axis=1)
     lips = lips + (lipstick - lips) * (0.8 * amount * draw.uniform(0.4, 1))[:, None]
     makeup = np.clip(np.stack([amount, amount * draw.uniform(0.3, 1), amount * draw.uniform(0.2, 0.9), 0.5 + 0.5 * amount], axis=1), 0, 1)
@@ -171,9 +171,9 @@ def sample_parameters(seed: tuple[int, ...], index: NDArray[np.int64], domain: D
     beard = bearded * draw.uniform(0.1, 1) ** 1.5
     surface = np.stack([
         beard * (draw.uniform() > 0.25), np.maximum(beard, bearded * draw.chance(0.3) * 0.8), draw.chance(0.15) * draw.uniform(0.4, 1) * dark,
-        np.clip((age - 0.35) / 0.5, 0, 1) * draw.uniform(0.5, 1), draw.uniform(0.1, 0.5) + 0.25 * (age < 0.5),
+        np.clip((age - 0.45) / 0.4, 0, 1) * draw.uniform(0.5, 1), draw.uniform(0.1, 0.5) + 0.25 * (age < 0.5),
     ], axis=1)  # fmt: skip
-    hairdo = _hairdos(draw, masculine, age)
+    hairdo = _hairdos(draw, masculine, age, tone)
 
     odd_light = draw.chance(0.28)
     light, key, sky = _lights(draw, odd_light, infrared)
@@ -282,15 +282,21 @@ def _poses(draw: _Draws, large: NDArray[np.bool_], wide: bool) -> Floats:
     return np.deg2rad(np.stack([yaw, pitch, roll], axis=1))
 
 
-def _hairdos(draw: _Draws, masculine: Floats, age: Floats) -> Floats:
-    """(M, 8): hairline, temples, side length, parting, volume, waves, fringe, baldness."""
-    long = np.where(masculine < 0.5, draw.uniform() < 0.75, draw.uniform() < 0.12)
-    length = np.where(long, draw.uniform(5, 22), draw.uniform(-2.5, 1.5))
-    fringe = draw.chance(0.28) * draw.uniform(0.4, 1.0)
-    bald = (masculine > 0.5) * draw.chance(0.14)
+def _hairdos(draw: _Draws, masculine: Floats, age: Floats, tone: Floats) -> Floats:
+    """(M, 9): hairline, temples, side length, parting, volume, waves, fringe, density, curls; see `hair`."""
+    man = masculine > 0.5
+    long = draw.uniform() < np.where(man, 0.1, 0.72)
+    length = np.where(long, draw.uniform(4, 22), draw.uniform(-3, 1.2))
+    fringe = draw.chance(0.25) * draw.uniform(0.4, 1.0) * np.where(man, 0.7, 1)
+    curls = np.where(draw.chance(0.12) | ((tone > 0.55) & draw.chance(0.6)), draw.uniform(0.6, 1), 0.0)
+    cropped = ~long & (draw.uniform() < np.where(man, 0.3, 0.05))
+    volume = np.where(long, draw.uniform(0.6, 1.8), draw.uniform(0.3, 1.7))
+    volume = np.where(cropped, 0.1, volume + curls * draw.uniform(0, 2.2))
+    density = np.where(man & draw.chance(0.12), 0.0, np.where(cropped, draw.uniform(0.5, 0.9), 1.0))
+    receding = 1.3 * man * np.clip((age - 0.5) * 2, 0, 1) * draw.uniform()
     return np.stack([
-        draw.uniform(-7.6, -6.2) - 1.2 * (age > 0.6) * (masculine > 0.5), draw.uniform(0, 1), length, draw.uniform(-0.8, 0.8),
-        np.where(long, draw.uniform(0.7, 1.9), draw.uniform(0.35, 1.8) ** 1.2), draw.uniform(0, 1) ** 1.5, fringe, bald.astype(float),
+        draw.uniform(-7.7, -6.5) - receding, draw.uniform(0, 1) - receding, length, draw.uniform(-0.9, 0.9),
+        volume, draw.uniform(0, 1) ** 1.5 * (curls == 0), fringe * ~cropped, density, curls,
     ], axis=1)  # fmt: skip
 
 

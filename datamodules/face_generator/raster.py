@@ -4,6 +4,7 @@ Values at K pixels are planes (C, K) of float32: that is several times as fast i
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -36,9 +37,9 @@ class Pixels:
         """Values (C, K) between those of the triangles' corners (C, 3, T)."""
         out = np.empty((len(corners), len(self.at)), np.float32)
         for plane, (first, second, third) in zip(out, corners.astype(np.float32, copy=False), strict=True):
-            np.take(first, self.triangle, out=plane, mode="clip")
-            plane += self.second * np.take(second - first, self.triangle)
-            plane += self.third * np.take(third - first, self.triangle)
+            first.take(self.triangle, out=plane, mode="clip")  # this mode alone writes straight into `out`
+            plane += self.second * (second - first).take(self.triangle)
+            plane += self.third * (third - first).take(self.triangle)
         return out
 
     def where(self, chosen: Ints | NDArray[np.bool_]) -> "Pixels":
@@ -46,38 +47,60 @@ class Pixels:
         return Pixels(self.at[chosen], self.triangle[chosen], self.second[chosen], self.third[chosen])
 
 
-def rasterise(places: Floats, depth: Floats, triangles: Ints, size: int, layer: Ints | None = None) -> Pixels:
+def rasterise(
+    places: Floats,
+    depth: Floats,
+    triangles: Ints,
+    size: int,
+    layer: Ints | None = None,
+    only: Ints | None = None,
+    within: NDArray[np.bool_] | None = None,
+) -> Pixels:
     """The pixels of a ``size`` x ``size`` canvas that triangles (T, 3) of vertices at pixels (V, 2) cover.
 
-    Triangles that face away are left out. Farther ones are drawn first; a higher ``layer`` (T,) over a lower one.
+    Triangles that face away are left out, and so are those not in ``only`` and pixels not ``within`` (S * S,).
+    Farther triangles are drawn first; a higher ``layer`` (T,) over a lower one.
     """
     x, y = places.T.astype(np.float32)[:, triangles.T]  # (3, T) each
     x1, y1, x2, y2 = x[1] - x[0], y[1] - y[0], x[2] - x[0], y[2] - y[0]
     area = x1 * y2 - y1 * x2
     inside = (x.max(axis=0) > -1) & (y.max(axis=0) > -1) & (x.min(axis=0) < size) & (y.min(axis=0) < size)
-    shown = np.flatnonzero((area > LEAST_AREA) & inside)
+    front = (area > LEAST_AREA) & inside
+    shown = np.flatnonzero(front) if only is None else only[front[only]]
     key = depth[triangles[shown]].sum(axis=1)
     if layer is not None:
         key = key - 1e6 * layer[shown]
     order = shown[np.argsort(-key)]
     canvas = np.zeros((size, size), np.int32)
-    corners = np.round(np.stack([x, y], axis=-1)[:, order].transpose(1, 0, 2) * (1 << FRACTION)).astype(np.int32)
+    corners = np.empty((len(order), 3, 2), np.int32)
+    corners[..., 0], corners[..., 1] = (np.rint(c[:, order].T * np.float32(1 << FRACTION)) for c in (x, y))
     fill = cv2.fillConvexPoly
     for index, corner in zip((order + 1).tolist(), corners, strict=True):
         fill(canvas, corner, index, cv2.LINE_8, FRACTION)
     flat = canvas.ravel()
+    if within is not None:
+        flat *= within
     at = np.flatnonzero(flat)
-    triangle = np.take(flat, at) - 1
-    row, column = np.divmod(at.astype(np.int32), np.int32(size))
+    triangle = np.take(flat, at).astype(np.int64) - 1
+    row, column = (np.take(index, at) for index in _positions(size))
     scale = 1 / np.maximum(area, LEAST_AREA)
     # Affine functions of the pixel, limited to the triangle: a sliver's values must not run away beside it.
     weights = []
     for dx, dy in ((y2 * scale, -x2 * scale), (-y1 * scale, x1 * scale)):
-        weight = np.take(dx, triangle) * column + np.take(dy, triangle) * row - np.take(dx * x[0] + dy * y[0], triangle)
+        weight = dx.take(triangle) * column
+        weight += dy.take(triangle) * row
+        weight -= (dx * x[0] + dy * y[0]).take(triangle)
         weights.append(np.clip(weight, 0, 1, out=weight))
     second, third = weights
     excess = np.maximum(second + third, 1)
     return Pixels(at, triangle, second / excess, third / excess)
+
+
+@lru_cache(maxsize=4)
+def _positions(size: int) -> tuple[Floats, Floats]:
+    """Row and column (S * S,) of each pixel of a canvas."""
+    row, column = np.indices((size, size), np.float32).reshape(2, -1)
+    return row, column
 
 
 def corner_values(values: Floats, triangles: Ints) -> Floats:
@@ -96,12 +119,13 @@ def smooth_normals(vertices: Floats, triangles: Ints) -> Floats:
 
 
 def sampled(texture: Canvas, u: Floats, v: Floats) -> NDArray[np.uint8]:
-    """Bilinear samples (K, C) of a texture at its pixels (u, v), each (K,)."""
+    """Bilinear samples (K, C) of a texture, repeated without end, at its pixels (u, v), each (K,)."""
     count = len(u)
     grid = np.zeros((-(-count // 64), 64, 2), np.float32)  # OpenCV wants neither side over 32,767
     flat = grid.reshape(-1, 2)
     flat[:count, 0], flat[:count, 1] = u, v
-    return cv2.remap(texture, grid, None, cv2.INTER_LINEAR).reshape(len(flat), -1)[:count]
+    samples = cv2.remap(texture, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return samples.reshape(len(flat), -1)[:count]
 
 
 def paint(canvas: Canvas, at: Ints, colour: Floats, alpha: Floats | None = None) -> None:
@@ -112,3 +136,9 @@ def paint(canvas: Canvas, at: Ints, colour: Floats, alpha: Floats | None = None)
         below = flat[at]
         shown = below + alpha[:, None] * (shown - below)
     flat[at] = shown + np.float32(0.5)
+
+
+def mix_over(canvas: Canvas, at: Ints, behind: Canvas, alpha: Floats) -> None:
+    """Let pixels (K,) of the canvas keep only ``alpha`` (K,) of their colour, over what was ``behind`` (K, 3)."""
+    flat = canvas.reshape(-1, 3)
+    flat[at] = behind + alpha[:, None] * (flat[at].astype(np.float32) - behind)

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 
 from datamodules.crop import Floats
-from datamodules.face_generator.hair import back_hair, front_hair
+from datamodules.face_generator.hair import back_hair, conceals, front_hair
 from datamodules.face_generator.mesh import Material, Mesh, head
 from datamodules.face_generator.occluders import occlude
 from datamodules.face_generator.parameters import FaceParameters
-from datamodules.face_generator.raster import Canvas, Pixels, corner_values, paint, rasterise, sampled, smooth_normals
+from datamodules.face_generator.raster import Canvas, Pixels, corner_values, mix_over, paint, rasterise, sampled, smooth_normals
 from datamodules.face_generator.scene import backdrop, clothe, develop
 from datamodules.face_generator.shot import Shot
 from datamodules.face_generator.texture import textures
@@ -35,26 +35,26 @@ def _head(canvas: Canvas, shot: Shot) -> Floats:
     mesh = head()
     vertices = mesh.deformed(shot.face.identity, shot.face.expression)
     places, depth = shot.place(vertices, mesh.torso)
-    pixels = rasterise(places, depth, mesh.triangles, shot.size, mesh.layer)
-    size = shot.size
-    material = np.take(mesh.material, pixels.triangle)
-    colour = np.empty((3, len(pixels.at)), np.float32)
-    for kinds, lit in (
-        (material == Material.SKIN, _skin),
-        ((material == Material.LEFT_EYE) | (material == Material.RIGHT_EYE), _eyes),
-        (material >= Material.CAVITY, _mouth),
+    concealed = conceals(shot.face, mesh.angle, mesh.neutral[:, 1])
+    shown = np.flatnonzero(~concealed[mesh.triangles].all(axis=1))
+    pixels = rasterise(places, depth, mesh.triangles, shot.size, mesh.layer, shown)
+    colour = _skin(shot, mesh, pixels, vertices)  # everywhere: to leave out the few pixels of eyes and mouth costs more
+    material = mesh.material[pixels.triangle]
+    for chosen, lit in (
+        (np.flatnonzero((material == Material.LEFT_EYE) | (material == Material.RIGHT_EYE)), _eyes),
+        (np.flatnonzero(material >= Material.CAVITY), _mouth),
     ):
-        chosen = np.flatnonzero(kinds)
         if len(chosen):
             colour[:, chosen] = lit(shot, mesh, pixels.where(chosen), vertices)
+    size = shot.size
     depths = np.full(size * size, np.inf, np.float32)
-    depths[pixels.at] = np.take(depth[mesh.triangles].mean(axis=1), pixels.triangle)
-    mask = np.zeros((size, size), np.uint8)
-    mask.ravel()[pixels.at] = 255
-    softened = np.take(cv2.blur(mask, (3, 3)), pixels.at)
-    edge, inner = np.flatnonzero(softened < 200), np.flatnonzero(softened >= 200)
-    paint(canvas, pixels.at[inner], colour[:, inner])
-    paint(canvas, pixels.at[edge], colour[:, edge], softened[edge].astype(np.float32) / 200)
+    depths[pixels.at] = depth[mesh.triangles[:, 0]].astype(np.float32)[pixels.triangle]
+    mask = np.isfinite(depths).view(np.uint8).reshape(size, size) * np.uint8(255)
+    softened = cv2.blur(mask, (3, 3)).ravel()[pixels.at]
+    edge = np.flatnonzero(softened < 200)
+    outline, behind = pixels.at[edge], canvas.reshape(-1, 3)[pixels.at[edge]]
+    paint(canvas, pixels.at, colour)
+    mix_over(canvas, outline, behind, softened[edge] * np.float32(1 / 200))
     return depths
 
 
@@ -72,18 +72,19 @@ def _skin(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
     """Linear colour (3, K) of skin with brows, lips, beard and make-up."""
     face, maps = shot.face, textures()
     triangles = mesh.triangles
-    normals = smooth_normals(vertices, mesh.skin)
+    normals = smooth_normals(vertices, mesh.faces)
     directions = np.stack([shot.light, shot.half, shot.up])
     u, v, *lit = pixels.of(np.concatenate([mesh.texels, corner_values(normals @ directions.T, triangles)]))
-    layers = [sampled(texture, u, v).astype(np.float32) for texture in maps.layers]  # four of (K, 4)
     mixture, base = _mixture(face, directions)
-    mixed = base + mixture[:, :4] @ layers[0].T
-    for i in (1, 2, 3):
-        mixed += mixture[:, 4 * i : 4 * i + 4] @ layers[i].T
+    mixed = base
+    for texture, matrix in zip(maps.layers, mixture, strict=True):
+        if matrix.any():
+            texel = sampled(texture, u, v).astype(np.float32)  # (K, 4)
+            mixed = mixed + matrix @ texel.T
     albedo = np.maximum(mixed[:3], np.float32(0.002))
-    hollow = layers[2][:, 3] * np.float32(1 / 255)
+    hollow, shine = mixed[6:]
     lamp = _byte(lit[0] + mixed[3])
-    glint = np.take(_GLINT, _byte(lit[1] + mixed[4])) * layers[3][:, 3] * np.float32(face.surface[4] * 0.45 / 255)
+    glint = np.take(_GLINT, _byte(lit[1] + mixed[4])) * shine
     reached = np.float32(0.35) + np.float32(0.65) * hollow
     ambient = (np.float32(0.72) + np.float32(0.28) * (lit[2] + mixed[5])) * hollow
     for i in range(3):
@@ -93,30 +94,35 @@ def _skin(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
 
 
 def _mixture(face: FaceParameters, directions: Floats) -> tuple[Floats, Floats]:
-    """Matrix (6, 16) and offset (6, 1) from texels (0 to 255) to linear colour and changes of three dot products."""
-    beard, moustache, freckles, wrinkles, _ = face.surface
+    """How texels (0 to 255) add up: matrices (4, 8, 4) for the four layers of `Textures`, and an offset (8, 1).
+
+    The eight sums are linear colour, changes of the cosines to lamp, mirror direction and sky, hollows and shine.
+    """
+    beard, moustache, freckles, wrinkles, shine = face.surface
     lipstick, shadow, blush, lid = face.makeup
     skin = np.square(face.skin)
-    out = np.zeros((6, 16))
-    for channel, amount, colour in (
-        (0, 0.6 + 0.4 * lipstick, face.lips),
-        (1, 0.88, face.brow),
-        (2, 0.5 + 0.45 * lid, face.brow * 0.45),
-        (3, 0.35 * blush, face.blush),
-        (4, 0.75 * beard, face.brow),
-        (5, 0.75 * shadow, face.shadow),
-        (6, 0.55 * freckles, face.skin * [0.62, 0.45, 0.35]),
-        (13, 0.75 * max(moustache - beard, 0), face.brow),
-        (14, 0.75, face.skin * [0.35, 0.2, 0.18]),
+    out = np.zeros((4, 8, 4))
+    for layer, channel, amount, colour in (
+        (0, 0, 0.6 + 0.4 * lipstick, face.lips),
+        (0, 1, 0.88, face.brow),
+        (0, 2, 0.5 + 0.45 * lid, face.brow * 0.45),
+        (2, 0, 0.75 * beard, face.brow),
+        (2, 1, 0.75 * max(moustache - beard, 0), face.brow),
+        (2, 2, 0.55 * freckles, face.skin * [0.62, 0.45, 0.35]),
+        (3, 0, 0.75 * shadow, face.shadow),
+        (3, 1, 0.35 * blush, face.blush),
     ):
-        out[:3, channel] = amount * (np.square(colour) - skin)
-    out[:3, 7] = 0.2 * skin
-    out[3:, 8:11] = 3.0 * directions
-    out[3:, 12] = 2.0 * wrinkles * directions[:, 1]
+        out[layer, :3, channel] = amount * (np.square(colour) - skin)
+    out[0, 6, 3] = 1
+    out[1, :3, 3] = 0.2 * skin
+    out[1, 3:6, :2] = 2.4 * directions[:, :2]
+    out[1, 7, 2] = 0.45 * shine
+    out[2, 3:6, 3] = 2.0 * wrinkles * directions[:, 1]
     out /= 255
-    base = -127 * out[:, [8, 9, 10, 12]].sum(axis=1)  # where relief and wrinkles are flat
-    base[:3] = 0.9 * skin
-    return out.astype(np.float32), base.astype(np.float32)[:, None]
+    base = np.zeros((8, 1))
+    base[:3, 0] = 0.9 * skin
+    base[3:6, 0] = -127 * (out[1, 3:6, :2].sum(axis=1) + out[2, 3:6, 3])  # where relief and wrinkles are flat
+    return out.astype(np.float32), base.astype(np.float32)
 
 
 def _eyes(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
@@ -131,10 +137,10 @@ def _eyes(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
     r = np.sqrt(x * x + y * y)
     rim = np.clip((r - 0.56) / 0.07, 0, 1)
     pupil = np.clip((r - 0.2) / 0.08, 0, 1) * (1.6 - 1.2 * np.clip((r - 0.3) / 0.3, 0, 1))
-    shade = 0.42 + 0.58 * np.clip(below / 0.3, 0, 1)
+    shade = 0.4 + 0.6 * np.clip(below / 0.34, 0, 1)
     spot = np.clip(1.3 - np.hypot(x - 0.32 * shot.light[0], y - 0.32 * shot.light[1]) / 0.11, 0, 1) * 0.9
     lamp = face.sky + face.key * (0.2 + 0.6 * max(-shot.light[2], 0))
-    iris, white = np.square(face.iris), np.square([0.9, 0.87, 0.85])
+    iris, white = np.square(face.iris), np.square([0.8, 0.77, 0.75])
     out = np.empty((3, len(x)), np.float32)
     for i in range(3):
         ball = iris[i] * pupil + 0.004
@@ -145,10 +151,8 @@ def _eyes(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
 def _below_lid(mesh: Mesh, vertices: Floats) -> Floats:
     """Height (V, 1) in cm below the upper lid, which shades the eyeball."""
     below = np.zeros((len(vertices), 1))
-    upper, lower = mesh.eye_columns[:, 0], mesh.eye_columns[:, 1]
+    upper, lower = mesh.lids[:, 0], mesh.lids[:, 1]
     below[lower, 0] = vertices[lower, 1] - vertices[upper, 1]
-    for row, share in enumerate((1 / 3, 2 / 3)):
-        below[mesh.eye_rows[:, row], 0] = share * below[lower, 0]
     return below
 
 
@@ -156,8 +160,8 @@ def _mouth(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
     """Linear colour (3, K) of teeth and of the dark behind them."""
     teeth = np.take(mesh.material, pixels.triangle) == Material.TEETH
     (x,) = pixels.of(corner_values(mesh.neutral[:, :1], mesh.triangles))
-    gap = 1 - 0.45 * np.exp(-((np.abs((x + 0.42) % 0.84 - 0.42) / 0.07) ** 2))
-    shade = gap * (1 - 0.55 * (x / 2.3) ** 2)
+    gap = 1 - 0.3 * np.exp(-((((x + 0.36) % 0.72 - 0.36) / 0.05) ** 2))
+    shade = gap * (0.9 - 0.6 * (x / 2.3) ** 2)
     lamp = shot.face.sky + 0.45 * shot.face.key
     white, dark = np.square([0.86, 0.82, 0.75]) * lamp, np.square([0.25, 0.09, 0.08]) * lamp
     return np.stack([np.where(teeth, white[i] * shade, dark[i]) for i in range(3)]).astype(np.float32)

@@ -24,6 +24,15 @@ def seen(colour: Floats, lamp: Floats) -> tuple[float, float, float]:
     return float(r), float(g), float(b)
 
 
+def piece(texture: Canvas, width: int, height: int, rng: np.random.Generator) -> Canvas:
+    """A random part (height, width, 3) of a texture, which is repeated where it is too small."""
+    rows, columns = texture.shape[:2]
+    if height > rows or width > columns:
+        texture = np.tile(texture, (-(-height // rows), -(-width // columns), 1))
+    y, x = rng.integers(0, texture.shape[0] - height + 1), rng.integers(0, texture.shape[1] - width + 1)
+    return texture[y : y + height, x : x + width]
+
+
 def backdrop(shot: Shot) -> Canvas:
     """A background (S, S, 3): gradients and shapes out of focus."""
     face, rng = shot.face, np.random.default_rng(int(shot.face.scene))
@@ -32,7 +41,7 @@ def backdrop(shot: Shot) -> Canvas:
     colours += rng.uniform(0.3, 0.95, (18, 1)) * (colours.mean(axis=1, keepdims=True) - colours)
     tones = np.clip(colours * np.sqrt(lamp), 0, 1) * 255
     image = np.empty((SMALL, SMALL, 3), np.uint8)
-    image[:] = np.linspace(tones[0], tones[1], SMALL)[:, None]
+    image[:] = tones[0] + _DOWN * (tones[1] - tones[0])
     shapes = int(rng.integers(0, 14))
     place = rng.uniform(-6, SMALL + 6, (shapes, 2))
     extent, turned = rng.uniform(2, 26, (shapes, 2)), rng.random((shapes, 2))
@@ -48,22 +57,22 @@ def backdrop(shot: Shot) -> Canvas:
         width = 2 * int(rng.integers(1, 6)) + 1
         image = cv2.blur(cv2.blur(image, (width, width)), (width, width))
     image = cv2.resize(image, (shot.size, shot.size), interpolation=cv2.INTER_LINEAR)
-    x, y = rng.integers(0, 512 - 128, 2)
-    cloud = cv2.resize(textures().clouds[y : y + 128, x : x + 128], (shot.size, shot.size))
-    return cv2.addWeighted(image, 0.8, cv2.multiply(image, cloud, scale=1 / 128), 0.3, -6)
+    return cv2.addWeighted(image, 1.0, piece(textures().clouds, shot.size, shot.size, rng), 0.2, -26)
 
 
 _SHOULDERS = np.array([
     (-5.6, 14.0, 2.0), (-7.5, 15.3, 2.2), (-11, 16.6, 2.0), (-16.5, 18.3, 2.0), (-20, 21, 2.0), (-22, 27, 2), (-23, 45, 2),
     (23, 45, 2), (22, 27, 2), (20, 21, 2.0), (16.5, 18.3, 2.0), (11, 16.6, 2.0), (7.5, 15.3, 2.2), (5.6, 14.0, 2.0),
 ])  # fmt: skip
+_ACROSS = np.linspace(1, -1, 13)
+_DOWN = np.linspace(0, 1, SMALL)[:, None, None]
 
 
 def clothe(canvas: Canvas, shot: Shot) -> None:
     """Draw shoulders and collar below the neck on a canvas (S, S, 3)."""
     face, size, rng = shot.face, shot.size, np.random.default_rng((int(shot.face.scene), 1))
     depth, square = rng.uniform(0.5, 6.5), rng.uniform(0.3, 1.6)
-    t = np.linspace(1, -1, 13)
+    t = _ACROSS
     dip = 14.0 + 2.2 * (1 - t**2) ** square + depth * (1 - np.abs(t) ** (2 * square))
     neckline = np.stack([5.6 * t, dip, 2.0 - 6.5 * (1 - t**2)], axis=1)
     places, _ = shot.place(np.concatenate([_SHOULDERS, neckline]), 1.0)
@@ -73,13 +82,13 @@ def clothe(canvas: Canvas, shot: Shot) -> None:
         return
     lamp = face.sky + 0.6 * face.key * max(-float(face.light[2]) * 0.5 + 0.5, 0)
     colour = np.array(seen(face.clothes, lamp))
-    x, y = rng.integers(0, 250, 2)
-    folds = cv2.resize(textures().noise[y : y + 60, x : x + 110], (size, size - top))
+    folds = piece(textures().clouds, size, size - top, rng)
     if rng.random() < 0.35:
         stripes = np.sin(np.arange(top, size) * rng.uniform(0.2, 1.2) * 205 / size) > 0.2
-        folds[stripes] = folds[stripes] // 2 + int(rng.integers(0, 127))
-    shade = np.linspace(0.55, 1.25, 256)[:, None] * colour
-    cloth = np.clip(shade, 0, 255).astype(np.uint8)[folds]
+        folds = folds.copy()
+        folds[stripes] = folds[stripes] // 2 + rng.integers(0, 127, 3, np.uint8)
+    shade = np.clip(np.linspace(0.55, 1.25, 256)[:, None, None] * colour, 0, 255)
+    cloth = cv2.LUT(folds, shade.astype(np.uint8))
     cv2.fillPoly(canvas, [corners], colour.tolist(), cv2.LINE_AA, 4)
     mask = np.zeros((size, size), np.uint8)
     cv2.fillPoly(mask, [corners], 255, cv2.LINE_8, 4)
@@ -91,8 +100,12 @@ def clothe(canvas: Canvas, shot: Shot) -> None:
 def develop(picture: Canvas, face: FaceParameters) -> Image:
     """The photograph of a scene (S, S, 3): out of focus, moved, with its contrast, colour and grain."""
     size = picture.shape[0]
-    if face.blur * size > 0.3:
-        picture = cv2.GaussianBlur(picture, (0, 0), float(face.blur * size))
+    sigma = float(face.blur * size)
+    if sigma > 1.2:  # two boxes have the same spread as a Gaussian, and cost a fraction of it
+        width = 2 * round((np.sqrt(6 * sigma**2 + 1) - 1) / 2) + 1
+        picture = cv2.blur(cv2.blur(picture, (width, width)), (width, width))
+    elif sigma > 0.4:
+        picture = cv2.GaussianBlur(picture, (5, 5), sigma)
     step = face.motion * size
     if np.abs(step).max() > 0.5:
         span = int(np.abs(step).max() / 2) + 2
@@ -106,9 +119,6 @@ def develop(picture: Canvas, face: FaceParameters) -> Image:
     matrix = np.concatenate([matrix, np.full((3, 1), 255 * 0.45 * (1 - face.contrast))], axis=1)
     picture = cv2.transform(picture, matrix)
     rng = np.random.default_rng((int(face.scene), 2))
-    x, y = rng.integers(0, max(1, 1024 - size), 2)
-    grain = textures().grain[y : y + size, x : x + size]
-    if grain.shape[:2] != (size, size):
-        grain = cv2.resize(grain, (size, size), interpolation=cv2.INTER_NEAREST)
+    grain = piece(textures().grain, size, size, rng)
     strength = float(face.grain) * 255 / 32
     return cv2.addWeighted(picture, 1.0, grain, strength, -128 * strength)

@@ -44,6 +44,8 @@ _FRONT = _profile(
     (-13, -1), (-12.3, 0.5), (-11.6, 3.6), (-10.8, 5.6), (-9.5, 7.4), (-8, 8.5), (-6, 9.3), (-4, 9.7), (-2, 9.75), (-0.5, 9.2), (1, 8.9), (3, 9.0),
     (5, 9.5), (6.5, 9.85), (7.5, 9.8), (8.8, 9.4), (10, 9.7), (10.8, 9.6), (11.5, 8.9), (13, 8.6),
 )  # fmt: skip
+_NOSE = _profile((-3, 0), (-1.6, 0.12), (-0.6, 0.35), (0.6, 0.8), (2.2, 1.7), (3.2, 2.45), (3.95, 2.85), (4.45, 2.2), (4.95, 0.75), (5.4, 0), (13, 0))
+_NOSE_WIDTH = _profile((-13, 1.0), (-1, 0.95), (0.5, 0.75), (2.5, 0.9), (3.8, 1.12), (5, 1.2), (13, 1.2))
 
 
 def _at(curve: Floats, y: Floats) -> Floats:
@@ -78,9 +80,7 @@ def surface(s: Floats, y: Floats) -> Floats:
 
 def _relief(x: Floats, a: Floats, y: Floats) -> Floats:
     """Nose, eye sockets, cheekbones, lips and chin: what stands forward of a smooth ellipse, in cm."""
-    rise = np.interp(y, [-2.2, -0.6, 0.6, 2.2, 3.3, 3.9, 4.4, 4.85, 5.3], [0, 0.3, 0.75, 1.7, 2.55, 2.75, 1.95, 0.7, 0])
-    width = np.interp(y, [-1, 0.5, 2.5, 3.8, 5], [0.75, 0.62, 0.8, 1.05, 1.2])
-    nose = rise * np.exp(-np.abs(x / width) ** 2.2)
+    nose = _at(_NOSE, y) * np.exp(-(np.abs(x / _at(_NOSE_WIDTH, y)) ** 2.0))
     wings = 0.95 * _bell(a - 1.35, 0.55) * _bell(y - 4.2, 0.72)
     sockets = -0.85 * _bell(a - 2.75, 1.75) * _bell(y - 0.15, 1.15) - 0.25 * _bell(a - 1.5, 0.6) * _bell(y + 0.1, 0.9)
     lids = 0.5 * _bell(a - EYE[0], 1.35) * _bell(y - 0.05, 0.85)
@@ -89,7 +89,7 @@ def _relief(x: Floats, a: Floats, y: Floats) -> Floats:
     hollow = -0.3 * _bell(a - 4.6, 1.7) * _bell(y - 6.3, 1.9)
     fold = -0.10 * _bell(a - 1.95 - 0.38 * (y - 4.6), 0.3) * _ramp(y, 4.0, 5.0) * _ramp(-y, -8.0, -6.6)
     across = np.clip(1 - (a / 2.9) ** 2, 0, 1)
-    lips = across * (0.55 * _bell(y - 6.45, 0.5) + 0.62 * _bell(y - 7.6, 0.55))
+    lips = _bell(a, 1.9) * (0.55 * _bell(y - 6.45, 0.5) + 0.62 * _bell(y - 7.6, 0.55))
     slit = -0.32 * np.sqrt(across) * _bell(y - MOUTH, 0.2)
     philtrum = _bell(y - 5.7, 0.55) * (-0.09 * _bell(x, 0.3) + 0.07 * _bell(a - 0.5, 0.25))
     chin = 0.4 * _bell(x, 1.7) * _bell(y - 10.3, 0.9) - 0.28 * _bell(x, 2.0) * _bell(y - 8.75, 0.5)
@@ -248,21 +248,13 @@ PIVOT = np.array([0.0, 5.0, -1.0])  # the head turns about the top of the neck
 ANCHOR = np.array([0.0, 4.3, -4.5])  # the place within the face that the camera is aimed at
 
 
-def project(points: Floats, angles: Floats, camera: Floats) -> tuple[Floats, Floats]:
-    """Perspective views of points (M, P, 3) of heads turned by ``angles`` (M, 3) before ``camera`` (M, 4).
+def project(points: Floats, angles: Floats, camera: Floats) -> Floats:
+    """Perspective views (M, P, 2) of points (M, P, 3) of heads turned by ``angles`` (M, 3) before ``camera`` (M, 4).
 
-    Returns:
-        places (M, P, 2) from 0 to 1 across the canvas, and distances (M, P) along the line of sight in cm.
+    From 0 to 1 across the canvas.
     """
-    turned = np.einsum("mij,mpj->mpi", rotation(angles), points - PIVOT)
-    return view(turned, angles, camera)
-
-
-def view(turned: Floats, angles: Floats, camera: Floats) -> tuple[Floats, Floats]:
-    """As `project`, for points (M, P, 3) already turned about `PIVOT`."""
-    aim = rotation(angles) @ (ANCHOR - PIVOT)  # (M, 3)
+    turn = rotation(angles)
+    aimed = np.einsum("mij,mpj->mpi", turn, points - PIVOT) - (turn @ (ANCHOR - PIVOT))[:, None]
     distance, scale = camera[:, :1], camera[:, 1:2]
-    depth = np.maximum(distance + turned[..., 2] - aim[:, 2:], 1.0)
-    focal = distance * scale
-    flat = (turned[..., :2] - aim[:, None, :2]) * (focal / depth)[..., None]
-    return camera[:, None, 2:] + flat, depth
+    depth = np.maximum(distance + aimed[..., 2], 1.0)
+    return camera[:, None, 2:] + aimed[..., :2] * (distance * scale / depth)[..., None]

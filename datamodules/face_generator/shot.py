@@ -7,7 +7,7 @@ import numpy as np
 
 from datamodules.crop import Floats
 from datamodules.face_generator.parameters import FaceParameters
-from datamodules.face_generator.shape import PIVOT, rotation, view
+from datamodules.face_generator.shape import ANCHOR, PIVOT, rotation
 
 TORSO = np.array([0.3, 0.15, 0.25])  # share of the head's yaw, pitch and roll that the shoulders follow
 
@@ -45,11 +45,29 @@ class Shot:
         """Unit vector (3,) to the sky in the head's frame."""
         return -self.turn[1]
 
+    @cached_property
+    def _aim(self) -> Floats:
+        """Where the camera is aimed (3,), seen from the pivot, with the camera's distance taken off."""
+        return self.turn @ (ANCHOR - PIVOT) - [0, 0, self.face.camera[0]]
+
     def place(self, points: Floats, torso: Floats | float = 0.0) -> tuple[Floats, Floats]:
-        """Pixels (P, 2) and distances (P,) of points (P, 3) in the head's frame; ``torso`` is the shoulders' share."""
+        """Pixels (P, 2) and distances (P,) of points (P, 3) in the head's frame; ``torso`` is the shoulders' share.
+
+        The same as `shape.project`, for one face.
+        """
         away = points - PIVOT
         turned = away @ self.turn.T
         if np.any(torso):
             turned += np.reshape(torso, (-1, 1)) * (away @ self.torso.T - turned)
-        places, depth = view(turned[None], self.face.angles[None], self.face.camera[None])
-        return places[0] * self.size - 0.5, depth[0]
+        turned -= self._aim
+        distance, scale, x, y = self.face.camera
+        depth = np.maximum(turned[:, 2], 1.0)
+        places = turned[:, :2] * (distance * scale * self.size / depth)[:, None]
+        places += [x * self.size - 0.5, y * self.size - 0.5]
+        return places, depth
+
+    def beside(self, points: Floats) -> Floats:
+        """Pixels (P, 2) of points (P, 2) in cm on a plane that rolls with the face but is not turned away."""
+        cos, sin = np.cos(self.face.angles[2]), np.sin(self.face.angles[2])
+        rolled = points @ np.array([[cos, sin], [-sin, cos]])
+        return (self.face.camera[2:] + self.face.camera[1] * rolled) * self.size - 0.5

@@ -35,20 +35,20 @@ class Textures:
     """Maps (H, W, 4) over the texture of `mesh`, 0 to 255 for 0 to 1 unless said.
 
     Args:
-        paint: lips, brows, lid line, blush.
-        marks: beard, eye shadow, freckles, uneven colour (128 is none).
-        relief: normal in the head's frame minus the mesh's own (128 is 0, 254 is 1), and light that reaches hollows.
-        age: wrinkles (normal offset along y, 128 is 0), moustache, nostril and lip line, shine.
+        paint: lips, brows, lid line, light that reaches hollows.
+        relief: normal in the head's frame along x and y minus the mesh's own (127 is 0, 254 is 1), shine, uneven colour.
+        age: beard, moustache, freckles, wrinkles (normal along y, 127 is 0).
+        makeup: eye shadow, blush, and two that are empty.
         noise: (512, 512) smooth noise that repeats, mean 128.
         clouds: (512, 512, 3) the same for each colour.
-        grain: (1024, 1024, 3) independent noise, mean 128, standard deviation 32.
+        grain: (512, 512, 3) independent noise, mean 128, standard deviation 32.
         strands: (512, 512) hair strands running down, repeating, mean 128.
     """
 
     paint: Bytes
-    marks: Bytes
     relief: Bytes
     age: Bytes
+    makeup: Bytes
     noise: Bytes
     clouds: Bytes
     grain: Bytes
@@ -57,7 +57,7 @@ class Textures:
     @property
     def layers(self) -> tuple[Bytes, Bytes, Bytes, Bytes]:
         """The maps over the head's texture, 16 channels in all."""
-        return self.paint, self.marks, self.relief, self.age
+        return self.paint, self.relief, self.age, self.makeup
 
 
 def _bytes(*layers: Floats) -> Bytes:
@@ -113,13 +113,13 @@ def textures() -> Textures:
     shine = (0.35 + 0.5 * _bell(x, 1.2) * _bell(y - 2.5, 3) + 0.4 * _bell(x, 4) * _bell(y + 4.5, 2) + 0.2 * _bell(a - 4, 1.5) * _bell(y - 2.5, 1.3)
              + 0.3 * _bell(x, 1.5) * _bell(y - 10.3, 0.8) + 0.6 * lips * _bell(y - 7.75, 0.35)) * skin  # fmt: skip
     return Textures(
-        paint=_bytes(lips, brow, lid, blush),
-        marks=_bytes(beard, shadow, freckles, uneven / 255),
-        relief=_bytes(*(0.498 + relief[..., i] / 2 for i in range(3)), light),
-        age=_bytes(0.498 + wrinkles / 2, moustache * (1 - lips), dark, np.clip(shine, 0, 1)),
+        paint=_bytes(lips, brow, lid, light * (1 - 0.8 * dark)),
+        relief=_bytes(0.498 + relief[..., 0] / 2, 0.498 + relief[..., 1] / 2, np.clip(shine, 0, 1), uneven / 255),
+        age=_bytes(beard, moustache * (1 - lips), freckles, 0.498 + wrinkles / 2),
+        makeup=_bytes(shadow, blush, 0 * blush, 0 * blush),
         noise=noise.astype(np.uint8),
         clouds=np.repeat(noise.astype(np.uint8)[..., None], 3, axis=2),
-        grain=np.clip(128 + 32 * rng.standard_normal((1024, 1024, 1)) + 12 * rng.standard_normal((1024, 1024, 3)), 0, 255).astype(np.uint8),
+        grain=np.clip(128 + 32 * rng.standard_normal((512, 512, 1)) + 12 * rng.standard_normal((512, 512, 3)), 0, 255).astype(np.uint8),
         strands=_strands(rng),
     )
 

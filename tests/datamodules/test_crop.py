@@ -119,10 +119,10 @@ def test_shrinking_keeps_places(pixel):
 
 def test_shrinking_averages_instead_of_skipping():
     """A chessboard of single pixels turns grey; bilinear sampling alone would show stripes or one colour."""
-    y, x = np.mgrid[:160, :160]
+    y, x = np.mgrid[:120, :120]
     board = np.repeat((255 * ((x + y) % 2))[..., None], 3, axis=-1).astype(np.uint8)
-    crop = warp(board, crop_affine(np.array([-0.5, -0.5, 159.5, 159.5]), 40, margin=1.0), 40)
-    assert np.abs(crop.astype(int) - 127).max() <= 2
+    crop = warp(board, crop_affine(np.array([-0.5, -0.5, 119.5, 119.5]), 40, margin=1.0), 40)
+    assert set(np.unique(crop)) <= {113, 142}  # four or five white pixels of nine
 
 
 def test_outside_the_image_is_black():

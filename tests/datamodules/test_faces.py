@@ -311,11 +311,14 @@ def test_face_of_another_image_is_a_sentence(column, value, box, where):
             data[key]
 
 
-def test_face_far_out_of_the_image_is_kept_while_a_landmark_is_in_it():
+@pytest.mark.parametrize(
+    ("shift", "image_size"), [((-80, 0), (100, 120)), ((400, 0), (100, 500)), ((0, 400), (500, 100))]
+)
+def test_face_is_kept_while_a_landmark_is_in_its_image(shift, image_size):
     some = faces(1)
-    some.landmarks[0] += (-80, 0)
-    sample = dataset(some)[0]
-    assert sample["landmarks"].shape == (98, 2)
+    some.landmarks[0] += shift
+    sample = dataset(some, image_size=image_size)[0]
+    assert sample["visible"].all()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 
 from datamodules.crop import transform
 from datamodules.wflw import COLUMNS, WFLW
+from lightning_modules.base import LandmarkModule
 from tests.drawn_faces import WFLW_LISTS, write_wflw
 
 TEST_LIST = WFLW_LISTS / "list_98pt_rect_attr_test.txt"
@@ -229,3 +231,12 @@ def test_lists_of_another_image_are_noticed(root):
     data.setup("test")
     with pytest.raises(ValueError, match=r"line 3: no landmark lies within the image of .*test_1\.jpg \(170 x 110"):
         list(data.test_dataloader())
+
+
+def test_model_of_another_landmark_count(root):
+    model = LandmarkModule(68)
+    model.trainer = SimpleNamespace(datamodule=WFLW(root))
+    with pytest.raises(
+        ValueError, match=r"num_landmarks is 68 but WFLW has 98 landmarks a face; set model\.init_args\."
+    ):
+        model.setup("fit")

@@ -1,0 +1,63 @@
+"""A small experiment on drawn faces, run through the real command line."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+import yaml
+from lightning import Callback
+
+from cli import LandmarkCLI, main
+from tests.drawn_faces import write_csv
+
+ROOT = Path(__file__).parents[1]
+QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
+
+
+def write_experiment(folder: Path, **trainer) -> Path:
+    """``tiny.yaml`` in ``folder``: `tests.tiny.Tiny` on 24 drawn faces, two epochs of four steps."""
+    data = {"root": str(write_csv(folder / "faces", train=24, test=6)), "markup": "wflw-98", "size": 32}
+    config = {
+        "model": {"class_path": "tests.tiny.Tiny", "init_args": {"num_landmarks": 98}},
+        "data": {
+            "class_path": "datamodules.csv_landmarks.CSVLandmarks",
+            "init_args": {**data, "batch_size": 4, "num_workers": 0, "validation_fraction": 0.3},
+        },
+        "trainer": {"max_epochs": 2, "accelerator": "cpu", "log_every_n_steps": 1, **trainer},
+    }
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def run(subcommand: str, *words: str) -> LandmarkCLI:
+    """The command line in this process, from the current directory."""
+    return main([subcommand, *words, *QUIET])
+
+
+def start(*words: str, **environment: str) -> "subprocess.Popen[str]":
+    """The command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), *words],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def weights(run_folder: str, file: str = "last.ckpt") -> dict[str, torch.Tensor]:
+    """The weights in a checkpoint of a run."""
+    return torch.load(Path(run_folder, "checkpoints", file), weights_only=True)["state_dict"]
+
+
+class WaitToBeKilled(Callback):
+    """Stops in the middle of epoch 2 where the environment asks for it, and says so by making a file."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        if "STOP_FILE" in os.environ and trainer.current_epoch == 2 and batch_idx == 1:
+            Path(os.environ["STOP_FILE"]).touch()
+            time.sleep(120)
