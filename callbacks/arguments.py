@@ -107,6 +107,11 @@ def option_key(option: Option) -> str:
     return option[0].partition("=")[0].removesuffix("+").replace(".init_args", "")
 
 
+def asks_for_help(options: Iterable[Option]) -> bool:
+    """Whether the full parser is to print its options, or those of a class, and end."""
+    return any(option[0] in ("-h", "--help") or option[0].partition("=")[0].endswith(".help") for option in options)
+
+
 @dataclass(frozen=True)
 class Arguments:
     """A command line, its configs found and its run named.
@@ -144,7 +149,6 @@ class Arguments:
             known = ", ".join(SUBCOMMANDS)
             raise UsageError(f"'{subcommand}' is not one of {known}{suggestion(subcommand, SUBCOMMANDS)}")
         given = tuple(option for option in options if option_key(option) not in ("--config", "-c"))
-        asks_for_help = any(option[0] in ("-h", "--help") or option[0].endswith(".help") for option in given)
         runs = Path(_last_value(given, "--runs") or "runs")
         name = _last_value(given, "--name")
         configs = [find_config(_value(option)) for option in options if option not in given]
@@ -156,7 +160,7 @@ class Arguments:
         own = runs / name / "config.yaml"
         if own.is_file() and not any("model" in content for content in contents):
             configs, contents = [own.resolve(), *configs], [read_config(own), *contents]
-        if not configs and not asks_for_help:
+        if not configs and not asks_for_help(given):
             about = f"there is no run {runs / name} to take a config from, and " if name != "none" else ""
             known = ", ".join(config_names())
             raise UsageError(f"{about}{subcommand} needs --config NAME, for example one of: {known}")
@@ -187,7 +191,8 @@ class Arguments:
         keyed = [("data" if "class_path" in content else "config") for content in self.contents]
         configs = sorted(zip(keyed, self.configs, strict=True), key=lambda pair: pair[0])  # "config" before "data"
         resolved = (self.folder / "config.yaml").resolve() in self.configs  # holds the options of the first start
-        options = [*([] if resolved else self.kept()), *self.given, (f"--name={self.name}",)]
+        options = [*([] if resolved else self.kept()), *self.given]
+        options += [] if asks_for_help(self.given) else [("--name", self.name)]  # nothing may follow --model.help CLASS
         return [self.subcommand, *(f"--{key}={path}" for key, path in configs), *chain.from_iterable(options)]
 
     def command(self) -> str:

@@ -1,10 +1,11 @@
 """The folder of a run: whether it may be started, where it goes on, and its config."""
 
+import fcntl
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 from lightning import Callback, LightningModule
@@ -138,6 +139,8 @@ def _flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
 class RunRecord(Callback):
     """Writes the run's config and cuts its metrics back to the checkpoint, once nothing can be refused any more.
 
+    While it trains, the run is locked: the lock goes with the process, however that ends.
+
     Args:
         run: the run's folder.
         arguments: the command line, for the first line of config.yaml.
@@ -148,18 +151,24 @@ class RunRecord(Callback):
     def __init__(self, run: RunFolder, arguments: Arguments, settings: Settings, metrics: MetricsCSV) -> None:
         self.run, self.metrics, self.resumed = run, metrics, arguments.resume
         self.config = f"# {arguments.command()}\n{yaml.safe_dump(dict(settings), sort_keys=False)}"
+        self.lock: TextIO | None = None
 
     def on_fit_start(self, trainer: Any, pl_module: LightningModule) -> None:
-        """Write config.yaml. A mistake in data or model has shown by now and leaves no folder behind."""
+        """Lock the run and write config.yaml. A mistake in data or model has shown by now and leaves nothing behind.
+
+        Raises:
+            UsageError: another process has the run.
+        """
         if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         self.run.path.mkdir(parents=True, exist_ok=True)
-        if not self.resumed:
-            try:
-                self.run.config.touch(exist_ok=False)  # whoever makes it first owns the run
-            except FileExistsError:
-                sentence = f"another process has just started run {self.run.name}; choose another --name"
-                raise UsageError(sentence) from None
+        self.lock = (self.run.path / ".lock").open("w")
+        try:
+            fcntl.lockf(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # loaders' workers, which outlive us, do not share it
+            self.run.config.touch(exist_ok=self.resumed)  # whoever makes it first owns the run
+        except (BlockingIOError, FileExistsError):
+            sentence = f"another process is training run {self.run.name}; wait for its end or choose another --name"
+            raise UsageError(sentence) from None
         partial = self.run.config.with_suffix(".partial")
         partial.write_text(self.config)
         partial.replace(self.run.config)
@@ -167,4 +176,14 @@ class RunRecord(Callback):
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
         """Forget the metrics of steps after the checkpoint: they will be made again."""
         if not trainer.fast_dev_run:
-            self.metrics.keep_before(trainer.fit_loop.epoch_loop._batches_that_stepped)
+            self.metrics.keep_before(trainer.fit_loop.epoch_loop._batches_that_stepped)  # the step that metrics have
+
+    def on_fit_end(self, trainer: Any, pl_module: LightningModule) -> None:
+        """Unlock."""
+        if self.lock:
+            self.lock.close()
+
+    def on_exception(self, trainer: Any, pl_module: LightningModule, exception: BaseException) -> None:
+        """Unlock."""
+        if self.lock:
+            self.lock.close()

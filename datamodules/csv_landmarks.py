@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.annotation_table import BOX_COLUMNS, AnnotationTable, landmark_columns, read_csv
-from datamodules.faces import Faces, LandmarkDataModule
+from datamodules.faces import Faces, LandmarkDataModule, data_root
 from datamodules.markup import load_markup
 from datamodules.transforms import Augmentation
 
@@ -46,7 +46,7 @@ class CSVLandmarks(LandmarkDataModule):
         super().__init__(
             scheme, size, box, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed
         )
-        self.root = Path(root)
+        self.root = data_root(root)
         self.files = {"train": train, "test": test}
 
     @property

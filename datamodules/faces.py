@@ -3,6 +3,7 @@
 A dataset's own file only has to read its annotations into `Faces`; `csv_landmarks.py` is the smallest one to copy.
 """
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
@@ -363,6 +364,12 @@ class LandmarkDataModule(LightningDataModule):
 
 def _one_thread(worker: int) -> None:
     cv2.setNumThreads(0)  # a worker is one core; OpenCV's own pool would take all of them in each
+
+
+def data_root(root: Path) -> Path:
+    """A dataset's folder: as given, else below the folder that the environment variable LANDMARK_DATA names."""
+    folder = os.environ.get("LANDMARK_DATA")
+    return Path(folder, root) if folder and not Path(root).exists() else Path(root)
 
 
 def split_validation(faces: Faces, fraction: float, seed: int) -> tuple[Faces, Faces]:

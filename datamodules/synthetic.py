@@ -14,7 +14,7 @@ from datamodules.image_files import Image
 from datamodules.markup import WFLW_98
 from datamodules.transforms import Augmentation
 
-FIELD = 1.45  # side of a picture in sides of the crop: enough for a crop that is turned and shifted
+FIELD = 1.4  # side of a picture in sides of the crop: enough for a crop that is turned and shifted
 LOOSE = 0.12  # the provided box leaves up to this share of its side free at each edge, as a detector's does
 
 
@@ -29,7 +29,7 @@ class SyntheticFaces(LandmarkDataModule):
         num_test: faces for testing.
         domain: ``photo``, or ``infrared``: a grey wide-angle camera close to the face and lit from beside the lens.
         faces_seed: of the faces; another one is another dataset.
-        size: side of the crop; pictures are 1.45 times as large.
+        size: side of the crop; pictures are 1.4 times as large.
         box: ``provided-1.2`` is a loose rectangle round the landmarks, ``landmarks-1.2`` the tight one.
         normalizer, batch_size, num_workers, validation_fraction, augmentation, seed: see `LandmarkDataModule`.
     """

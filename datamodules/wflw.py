@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.annotation_table import BOX_COLUMNS, landmark_columns, read_list
-from datamodules.faces import Faces, LandmarkDataModule
+from datamodules.faces import Faces, LandmarkDataModule, data_root
 from datamodules.markup import WFLW_98
 from datamodules.transforms import Augmentation
 
@@ -44,7 +44,7 @@ class WFLW(LandmarkDataModule):
         super().__init__(
             WFLW_98, size, box, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed
         )
-        self.root = Path(root)
+        self.root = data_root(root)
 
     def load(self, split: str) -> Faces:
         """Read one of the two lists; see `Faces` and `annotation_table` for what is refused."""

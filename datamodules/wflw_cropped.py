@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from datamodules.annotation_table import AnnotationTable, landmark_columns, read_list
 from datamodules.crop import Floats
-from datamodules.faces import FaceDataset, Faces, LandmarkDataModule
+from datamodules.faces import FaceDataset, Faces, LandmarkDataModule, data_root
 from datamodules.image_files import image_size
 from datamodules.markup import WFLW_98
 from datamodules.transforms import Augmentation
@@ -56,7 +56,7 @@ class WFLWCropped(LandmarkDataModule):
         super().__init__(
             WFLW_98, size, "image", normalizer, batch_size, num_workers, validation_fraction, augmentation, seed
         )
-        self.root = Path(root)
+        self.root = data_root(root)
 
     def load(self, split: str) -> Faces:
         """Read a list, and for the test faces those of the subsets; see `Faces` for what else is refused."""

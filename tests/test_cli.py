@@ -52,11 +52,21 @@ MISTAKES = {
     "fit --config tiny.yaml --config root_key.yaml": ["root_key.yaml: there is no option 'modle", "mean --model?"],
     "fit --config tiny.yaml --config model_key.yaml": ["model_key.yaml: tests.tiny.Tiny has no", "init_args.width?"],
     "fit --config tiny.yaml --config value.yaml": ["value.yaml: trainer.max_epochs is 'many', expected int or null"],
-    "fit --config tiny.yaml --config class.yaml": ["class.yaml: model.class_path is 'tests.tiny.Tinny'", "no attribute"],
+    "fit --config tiny.yaml --config class.yaml": [
+        "class.yaml: model.class_path is 'tests.tiny.Tinny'",
+        "no attribute",
+    ],
     "fit --config tiny.yaml --config module.yaml": ["module.yaml: data.class_path", "No module named 'datamodule'"],
-    "fit --config tiny.yaml --config callback.yaml": ["callback.yaml", "EarlyStopping has no option 'patiens'", "patience"],
+    "fit --config tiny.yaml --config callback.yaml": [
+        "callback.yaml",
+        "EarlyStopping has no option 'patiens'",
+        "patience",
+    ],
     "fit --config value.yaml": ["value.yaml: trainer.max_epochs is 'many'"],
-    "test --config tiny.yaml --name new": ["run new has no checkpoint runs/new/checkpoints/best.ckpt", "train it first"],
+    "test --config tiny.yaml --name new": [
+        "run new has no checkpoint runs/new/checkpoints/best.ckpt",
+        "train it first",
+    ],
     "test --config tiny.yaml --ckpt_path no.ckpt": ["--ckpt_path no.ckpt: no such file"],
 }
 
@@ -119,7 +129,7 @@ def test_the_environment_can_ask_for_the_traceback(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("LANDMARKS_TRACEBACK", "1")
     with pytest.raises(UsageError, match="did you mean"):
-        main("fit --config tiny.yaml --resum".split())
+        main(["fit", "--config", "tiny.yaml", "--resum"])
 
 
 @pytest.mark.parametrize("words", ["", "--help", "fot", "fit", "fit --config nothing"])
@@ -142,6 +152,16 @@ def test_usage_names_subcommands_and_configs(capsys):
     usage = capsys.readouterr().out
     assert end.value.code == 0
     assert all(word in usage for word in ("fit", "validate", "test", "predict", "--resume", "ldeq_wflw.yaml"))
+
+
+@pytest.mark.parametrize("words", ["fit --help", "fit --model.help lightning_modules.ldeq.LDEQ"])
+def test_the_full_parser_lists_options(words, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit) as end:
+        main(words.split())
+    printed = capsys.readouterr()
+    assert (end.value.code, printed.err) == (0, "")
+    assert ("--trainer.max_epochs" if words == "fit --help" else "--model.evaluation_iterations") in printed.out
 
 
 def test_a_config_is_found_as_given_then_in_the_project(tmp_path, monkeypatch):
@@ -183,7 +203,18 @@ def test_a_callback_list_leaves_what_is_pinned(folder, monkeypatch):
     (folder / "stop.yaml").write_text(f"trainer: {{callbacks: [{stopping}]}}\n")
     averaging = "{class_path: lightning.pytorch.callbacks.EMAWeightAveraging}"
     (folder / "average.yaml").write_text(f"trainer: {{callbacks+: [{averaging}]}}\n")
-    cli = main("fit --config tiny.yaml --config stop.yaml --config average.yaml --trainer.fast_dev_run=true".split())
+    cli = main(
+        [
+            "fit",
+            "--config",
+            "tiny.yaml",
+            "--config",
+            "stop.yaml",
+            "--config",
+            "average.yaml",
+            "--trainer.fast_dev_run=true",
+        ]
+    )
     names = {type(callback).__name__ for callback in cli.trainer.callbacks}
     pinned = {"RunRecord", "StopOnDivergence", "ChangedOptions", "LearningRateMonitor", "BestAndLast"}
     assert names >= {"EarlyStopping", "EMAWeightAveraging", *pinned}
@@ -195,5 +226,5 @@ def test_a_file_of_one_class_is_the_data(folder, tmp_path, monkeypatch):
     data = yaml.safe_load((folder / "tiny.yaml").read_text())["data"]
     data["init_args"]["batch_size"] = 3
     (folder / "other_faces.yaml").write_text(yaml.safe_dump(data))
-    cli = main("fit --config tiny.yaml --config other_faces.yaml --trainer.fast_dev_run=true".split())
+    cli = main(["fit", "--config", "tiny.yaml", "--config", "other_faces.yaml", "--trainer.fast_dev_run=true"])
     assert cli.datamodule.batch_size == 3

@@ -4,6 +4,8 @@ import csv
 import io
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -56,7 +58,7 @@ def folder(trained, tmp_path, monkeypatch):
 
 def test_a_run_has_one_folder(folder):
     files = {str(path.relative_to("runs/tiny")) for path in Path("runs/tiny").rglob("*") if path.is_file()}
-    assert files == {"config.yaml", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    assert files == {".lock", "config.yaml", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
     settings = yaml.safe_load(Path("runs/tiny/config.yaml").read_text())
     assert settings["name"] == "tiny"
     assert settings["model"]["init_args"]["width"] == 6
@@ -168,6 +170,23 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(folder, capsys):
     run("fit", "--config", "tiny.yaml", "--resume")
     assert "run tiny has no checkpoint yet; starting it from the beginning" in capsys.readouterr().err
     assert len([row for row in rows("runs/tiny/metrics.csv") if row["val/nme"]]) == 2  # none of the earlier start's
+
+
+def test_a_run_in_training_is_not_resumed_beside_itself(folder):
+    before = Path("runs/tiny/metrics.csv").read_text()
+    script = (
+        "import fcntl, sys; f = open('runs/tiny/.lock', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        code, error = refused("fit", "--name", "tiny", "--resume", "--trainer.max_epochs=3")
+        other.kill()
+    assert (code, error) == (
+        2,
+        "error: another process is training run tiny; wait for its end or choose another --name",
+    )
+    assert Path("runs/tiny/metrics.csv").read_text() == before
+    run("fit", "--name", "tiny", "--resume", "--trainer.max_epochs=3")
 
 
 def test_evaluation_takes_the_best_checkpoint_and_leaves_the_run_alone(folder, capsys):

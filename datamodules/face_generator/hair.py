@@ -20,7 +20,7 @@ from datamodules.face_generator.scene import fixed, seen
 from datamodules.face_generator.shot import Shot
 from datamodules.face_generator.texture import textures
 
-COLUMNS, CAP, CURTAIN = 29, 6, 3  # columns round the head, rows over the skull, rows hanging below it
+COLUMNS, CAP, CURTAIN = 25, 6, 2  # columns round the head, rows over the skull, rows hanging below it
 CENTRE = np.array([0.0, -2.6, 0.4])  # of the ellipsoid that envelops the skull
 RADII = np.array([7.65, 10.2, 10.6])
 SPREAD = np.array([0.75, 1.25, 0.55])  # how volume adds to the radii
@@ -50,11 +50,11 @@ def _shell(face: FaceParameters) -> tuple[Floats, Floats, Floats]:
     vertices = CENTRE + radii * direction
     short = _shortness(face)  # short hair lies close to the head from the temples down
     level = direction[..., 1:2] ** 2
-    vertices -= short * (1 - level) ** 2 * (SPREAD * volume + 0.1) * direction * [1, 0, 1]
+    vertices -= short * (1 - level) ** 2 * np.maximum(SPREAD * volume - 0.2, 0) * direction * [1, 0, 1]
     fall = _FALL * (_end(face) + 3.5 * short * (np.cos(angle) < 0.2) - CENTRE[1])
     vertices[CAP:, :, 1] += fall
     vertices[CAP:, :, 0] *= 1 + 0.1 * volume * np.sin(np.pi * np.clip(fall / 14, 0, 1))
-    vertices[..., 0] *= 1 + 0.045 * face.identity[0]
+    vertices[..., :2] *= 1 + 0.045 * face.identity[:2]  # as the head grows wider and longer
     normals = (direction / radii).reshape(-1, 3)
     normals /= np.sqrt((normals**2).sum(axis=1, keepdims=True))
     chart = np.stack([np.broadcast_to(angle, vertices.shape[:2]), vertices[..., 1]], axis=-1)
@@ -69,30 +69,48 @@ def _shortness(face: FaceParameters) -> float:
     return min(max(1 - (_end(face) + 2) / 5, 0), 1)
 
 
-def _margin(face: FaceParameters, angle: Floats, height: Floats) -> Floats:
-    """How far (K,) in cm places on the shell lie within the hair: negative in the window for the face."""
+_ANGLES = np.linspace(-np.pi, np.pi, 1441)  # at which the lower edge of the hair is tabulated
+
+
+def _edge(face: FaceParameters, angle: Floats) -> Floats:
+    """Heights (K,) that hair reaches down to at angles (K,) round the head."""
     hairline, temples, _, parting, volume, _, fringe, _, _ = face.hairdo
-    side = _end(face)
+    side, short = _end(face), _shortness(face)
     front = hairline - 0.25 * volume + 3.9 * fringe
     middle = front + 0.5 * fringe
+    forward = 16 * min(max(temples, 0), 1) * (1 - short)  # degrees by which long hair falls in front
     turned = np.abs(angle)
     edge = np.interp(
         turned * (180 / np.pi),
-        [0, 22, 44, 56, 64, 72, 100, 180],
-        [front, middle, middle + 1.2 + 0.6 * temples, hairline + 2.8, max(-2.0, min(side, 1.2)), side, side, side + 3.5 * _shortness(face)],
+        [0, 22, 44 - forward / 3, 56 - forward / 2, 64 - forward, 72 - forward, 100, 180],
+        [front, middle, middle + 1.2 + 0.6 * temples, hairline + 2.8, max(-2.0, min(side, 1.2)), side, side, side + 3.5 * short],
     )
-    return edge + (0.9 * parting * (1 + fringe)) * np.sin(angle) * (turned < 1.05) - height
+    return edge + (0.9 * parting * (1 + fringe)) * np.sin(angle) * (turned < 1.05)
 
 
 def cover(face: FaceParameters, angle: Floats, height: Floats) -> Floats:
     """How much hair (K,) there is at angles (K,) round the head, 0 at the nose, and heights (K,) in cm, 0 to 1."""
-    if not face.hairdo[DENSITY]:
-        return np.zeros_like(angle)
     fringe, density, curls = face.hairdo[[FRINGE, DENSITY, CURLS]]
-    tips = np.take(textures().strands[40], (angle * 120).astype(np.int64) & 511) / 255 - 0.5
-    ragged = 0.5 + 2.2 * fringe + 0.6 * np.clip(np.abs(angle) - 0.9, 0, 1)
-    inside = (_margin(face, angle, height) + tips * ragged) / (0.6 + 0.6 * curls + 0.8 * (1 - density))
-    return np.clip(inside + 0.5, 0, 1) * density
+    tips = textures().strands[40, (_ANGLES * 120).astype(np.int64) & 511] / 255 - 0.5
+    edge = _edge(face, _ANGLES) + tips * (0.5 + 2.2 * fringe + 0.6 * np.clip(np.abs(_ANGLES) - 0.9, 0, 1))
+    sharpness = 1 / (0.6 + 0.6 * curls + 0.8 * (1 - density))
+    nearest = (angle * (720 / np.pi) + 720.5).astype(np.int64)
+    inside = (edge * sharpness + 0.5).astype(np.float32).take(nearest) - height * np.float32(sharpness)
+    return np.minimum(np.maximum(inside, 0), 1) * np.float32(density)
+
+
+def hides(face: FaceParameters, points: Floats, sight: Floats) -> NDArray[np.bool_]:
+    """Which points (K, 3) of the head hair hides from a camera in the directions ``sight`` (K, 3)."""
+    if not face.hairdo[DENSITY]:
+        return np.zeros(len(points), bool)
+    radii = (RADII + SPREAD * face.hairdo[VOLUME]) * [1 + 0.045 * face.identity[0], 1 + 0.045 * face.identity[1], 1]
+    start, step = (points - CENTRE) / radii, sight / radii
+    out = np.where(start[:, 1] < 0, 1.0, 0.0)[:, None] * [0, 1, 0] + [1, 0, 1]  # below its middle the shell hangs straight
+    a, b, c = (step**2 * out).sum(1), (start * step * out).sum(1), (start**2 * out).sum(1) - 1
+    reach = (np.sqrt(np.maximum(b * b - a * c, 0)) - b) / a
+    x, y, z = (start + reach[:, None] * step).T
+    angle = np.arctan2(x, np.sign(-z) * np.abs(z) ** (1 / 0.85))
+    return (c < 0) & (cover(face, angle, CENTRE[1] + y * radii[1]) > 0.5)
 
 
 def back_hair(canvas: Canvas, shot: Shot) -> None:
@@ -103,7 +121,7 @@ def back_hair(canvas: Canvas, shot: Shot) -> None:
     vertices, _, chart = _shell(face)
     places, _ = shot.place(vertices)
     quads = _grid()[3]
-    quads = quads[_margin(face, chart[:, 0], chart[:, 1])[quads].min(axis=1) > -0.5]
+    quads = quads[(_edge(face, chart[:, 0]) - chart[:, 1])[quads].min(axis=1) > -0.5]
     corners = fixed(places)[quads]
     a, b, c = (corners[:, i].astype(np.int64) for i in (0, 1, 2))
     away = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0] < 0
@@ -120,14 +138,14 @@ def front_hair(canvas: Canvas, shot: Shot, depths: Floats) -> None:
         return
     vertices, normals, chart = _shell(face)
     triangles = _grid()[2]
-    margin = _margin(face, chart[:, 0], chart[:, 1])
+    margin = _edge(face, chart[:, 0]) - chart[:, 1]
     triangles = triangles[margin[triangles].max(axis=1) > -1.5]
     places, depth = shot.place(vertices)
     pixels = rasterise(places, depth, triangles, shot.size)
     angle, height = pixels.of(corner_values(chart, triangles))
     away = np.take(depth[triangles].mean(axis=1), pixels.triangle)
-    alpha = cover(face, angle, height).astype(np.float32)
-    shown = np.flatnonzero((alpha > 0.01) & (away < np.take(depths, pixels.at) + 2.5))
+    alpha = cover(face, angle, height)
+    shown = np.flatnonzero((alpha > 0.01) & (away < np.take(depths, pixels.at) + 4))
     pixels, angle, height, alpha = pixels.where(shown), angle[shown], height[shown], alpha[shown]
     lit = pixels.of(corner_values(normals @ np.stack([shot.light, shot.half], axis=1), triangles))
     paint(canvas, pixels.at, _coloured(face, _strand(face, angle, height), *lit), alpha)
@@ -147,8 +165,9 @@ def _strand(face: FaceParameters, angle: Floats, height: Floats) -> Floats:
 
 def _coloured(face: FaceParameters, strand: Floats, lamp: Floats, half: Floats) -> Floats:
     """Linear colour (3, K) of hair from its strands and the cosines (K,) of lamp and mirror direction."""
-    diffuse = np.clip((lamp + np.float32(0.25)) / np.float32(1.25), 0, 1)
-    band = np.clip(half + np.float32(0.12) * (strand - np.float32(0.5)), 0, 1) ** 14 * strand
+    diffuse = np.maximum((lamp + np.float32(0.25)) / np.float32(1.25), 0)
+    band = np.maximum(half + np.float32(0.12) * (strand - np.float32(0.5)), 0)
+    band = np.square(np.square(np.square(band))) * np.square(np.square(band)) * strand
     body = np.float32(0.35) + np.float32(1.1) * strand
     own, key, sky = (v.astype(np.float32) for v in (np.square(face.hair), face.key, face.sky))
     shine = key * (np.float32(0.03) + np.float32(0.35) * own)
@@ -159,4 +178,4 @@ def conceals(face: FaceParameters, angle: Floats, height: Floats) -> NDArray[np.
     """Which places (V,) of the scalp lie so deep under the hair that they need not be drawn."""
     if face.hairdo[DENSITY] < 1:
         return np.zeros(len(angle), bool)
-    return (_margin(face, angle, height) > 2.5) & (height < -3)
+    return (_edge(face, angle) - height > 2.5) & (height < -3)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.crop import Floats
+from datamodules.face_generator import hair
 from datamodules.face_generator.occluders import hidden
 from datamodules.face_generator.parameters import FaceParameters
-from datamodules.face_generator.shape import deformations, landmark_chart, project, rotation, surface
+from datamodules.face_generator.shape import deformations, landmark_chart, project, surface, viewpoint
 
 CHUNK = 500  # faces at once
 SLIDE = 14  # places along each parallel of the face where its outline may be
@@ -51,14 +52,17 @@ def _landmarks(faces: FaceParameters) -> tuple[Floats, NDArray[np.bool_]]:
     moved = neutral + np.tensordot(faces.identity, identity, 1) + np.tensordot(faces.expression, expression, 1)
     moved[:, 96:98] = pupils(moved[:, :98], faces.gaze)
     places = project(moved, faces.angles, faces.camera)
-    visible = _facing(moved[:, :98], normal, faces)
+    sight = viewpoint(faces.angles, faces.camera)[:, None] - moved[:, :98]
+    sight /= np.linalg.norm(sight, axis=-1, keepdims=True)
+    visible = (sight * normal).sum(axis=-1) > 0.05  # the surface there faces the camera
     places[:, :33], slid = _outline(places, faces)
     visible[:, :33] = slid < HIDDEN_SLIDE * faces.camera[:, 1:2]
     visible &= ~_behind_nose(places[:, :98], moved[:, :98], faces)
     closed = np.stack([moved[:, low, 1] - moved[:, up, 1] < 0.15 for up, low in ((62, 66), (70, 74))], axis=1)
     visible[:, 96:98] &= ~closed
     for row in range(len(faces)):
-        visible[row] &= ~hidden(faces[row], places[row, :98])
+        face = faces[row]
+        visible[row] &= ~hidden(face, places[row, :98]) & ~hair.hides(face, moved[row, :98], sight[row])
     return places[:, :98], visible
 
 
@@ -81,15 +85,6 @@ def pupils(points: Floats, gaze: Floats) -> Floats:
         share = np.clip(share, 0.15, 0.85)
         out[:, eye] = top + share[:, None] * (bottom - top)
     return out
-
-
-def _facing(points: Floats, normal: Floats, faces: FaceParameters) -> NDArray[np.bool_]:
-    """Which points (M, 98, 3) of the surface face the camera."""
-    turn = rotation(faces.angles)
-    eye = np.einsum("mji,mj->mi", turn, np.array([0, 0, -1.0]) * faces.camera[:, :1])  # the camera in the head's frame
-    sight = eye[:, None] - points
-    sight /= np.linalg.norm(sight, axis=-1, keepdims=True)
-    return (sight * normal).sum(axis=-1) > 0.05
 
 
 def _outline(places: Floats, faces: FaceParameters) -> tuple[Floats, Floats]:

@@ -199,7 +199,7 @@ def _skin_chart() -> Floats:
     for spacing, inside in (
         (1.25, lambda s, y: (np.abs(s) < 4.6) & (y > -3.2) & (y < 10.6)),
         (2.2, lambda s, y: (np.abs(s / half_width(y)) < 1.45) & (y > -9) & (y < 11)),
-        (3.2, lambda s, y: (np.abs(s / half_width(y)) < 2.05) & (y > -11.8) & (y < 8)),
+        (3.2, lambda s, y: (np.abs(s / half_width(y)) < 2.05) & (y > -10.8) & (y < 8)),
     ):
         y, s = np.mgrid[-12 : 11.5 : spacing * 0.87, -15 : 15.01 : spacing]
         s = s + spacing / 2 * (np.arange(len(s))[:, None] % 2)
@@ -216,7 +216,8 @@ def _skin_chart() -> Floats:
     rim = np.stack([2.05 * half_width(rim_y), rim_y], axis=1)
     low = np.linspace(0, 6.5, 5)
     rim = np.concatenate([rim, np.stack([2.05 * half_width(low), low], axis=1)])
-    return np.concatenate([points, *filling, rim, rim * (-1, 1)])
+    crown = np.array([(0, -12.45), (0, -11.9), (-3.2, -11.4), (3.2, -11.4), (-1.6, -12.1), (1.6, -12.1)])
+    return np.concatenate([points, *filling, crown, rim, rim * (-1, 1)])
 
 
 def _skin_triangles(chart: Floats) -> Indices:

@@ -183,6 +183,9 @@ def sample_parameters(seed: tuple[int, ...], index: NDArray[np.int64], domain: D
     moved = blurred & draw.chance(0.35)
     path = draw.uniform(0.008, 0.03) * moved
     turn = draw.uniform(0, np.pi)
+    if infrared:  # melanin hardly absorbs it, so skin, lips, hair and eyes come closer to each other
+        skin = 0.62 + 0.3 * (skin - 0.5)
+        lips, hair, brow, iris = 0.92 * skin, 0.25 + 0.5 * hair, 0.12 + 0.6 * brow, 0.35 + 0.5 * iris
     distance = draw.uniform(24, 45) if infrared else np.exp(draw.uniform(np.log(45), np.log(220)))
     scale = 0.0345 * np.exp(0.05 * draw.normal())
     camera = np.stack([distance, scale, 0.5 + 0.02 * draw.normal(), 0.5 + 0.02 * draw.normal()], axis=1)
@@ -266,14 +269,14 @@ def _expressions(draw: _Draws, strong: NDArray[np.bool_]) -> tuple[Floats, Float
     left = np.where(wink, 0.97, np.where(strong & (which == 1), -0.35, left))
     right = np.where(wink & draw.chance(0.6), 0.97, np.where(strong & (which == 1), -0.35, right))
     value |= {"blink_left": left, "blink_right": right}
-    gaze = np.clip(draw.normal(2) * [0.24, 0.12], [-0.5, -0.25], [0.5, 0.25])
+    gaze = np.clip(draw.normal(2) * [0.2, 0.09], [-0.45, -0.2], [0.45, 0.2])
     return np.stack([value[name] for name in EXPRESSION], axis=1), gaze
 
 
 def _poses(draw: _Draws, large: NDArray[np.bool_], wide: bool) -> Floats:
     """Angles (M, 3): mostly near frontal, ``large`` ones far to a side, up or down."""
-    yaw = np.clip(draw.normal() * (22 if wide else 17), -38, 38)
-    pitch = np.clip(draw.normal() * 9 - (8 if wide else 0), -22, 22)
+    yaw = np.clip(draw.normal() * (24 if wide else 17), -38, 38)
+    pitch = np.clip(draw.normal() * 9 - (10 if wide else 0), -22, 22)
     roll = np.clip(draw.normal() * 10, -35, 35)
     sideways = draw.chance(0.8)
     sign = np.where(draw.chance(0.5), 1, -1)

@@ -11,7 +11,17 @@ from datamodules.face_generator.hair import back_hair, conceals, front_hair
 from datamodules.face_generator.mesh import Material, Mesh, head
 from datamodules.face_generator.occluders import occlude
 from datamodules.face_generator.parameters import FaceParameters
-from datamodules.face_generator.raster import Canvas, Pixels, corner_values, mix_over, paint, rasterise, sampled, smooth_normals
+from datamodules.face_generator.raster import (
+    Canvas,
+    Pixels,
+    corner_values,
+    mix_over,
+    paint,
+    pixels_of,
+    rasterise,
+    sampled,
+    smooth_normals,
+)
 from datamodules.face_generator.scene import backdrop, clothe, develop
 from datamodules.face_generator.shot import Shot
 from datamodules.face_generator.texture import textures
@@ -35,8 +45,10 @@ def _head(canvas: Canvas, shot: Shot) -> Floats:
     mesh = head()
     vertices = mesh.deformed(shot.face.identity, shot.face.expression)
     places, depth = shot.place(vertices, mesh.torso)
-    concealed = conceals(shot.face, mesh.angle, mesh.neutral[:, 1])
-    shown = np.flatnonzero(~concealed[mesh.triangles].all(axis=1))
+    concealed = conceals(shot.face, mesh.angle, mesh.neutral[:, 1])[mesh.triangles].all(axis=1)
+    if (vertices[95:92:-1, 1] - vertices[89:92, 1]).max() < 0.05:  # a closed mouth hides what is in it
+        concealed |= mesh.material >= Material.CAVITY
+    shown = np.flatnonzero(~concealed)
     pixels = rasterise(places, depth, mesh.triangles, shot.size, mesh.layer, shown)
     colour = _skin(shot, mesh, pixels, vertices)  # everywhere: to leave out the few pixels of eyes and mouth costs more
     material = mesh.material[pixels.triangle]
@@ -48,11 +60,11 @@ def _head(canvas: Canvas, shot: Shot) -> Floats:
             colour[:, chosen] = lit(shot, mesh, pixels.where(chosen), vertices)
     size = shot.size
     depths = np.full(size * size, np.inf, np.float32)
-    depths[pixels.at] = depth[mesh.triangles[:, 0]].astype(np.float32)[pixels.triangle]
+    depths[pixels.at] = depth[mesh.triangles].mean(axis=1).astype(np.float32).take(pixels.triangle)
     mask = np.isfinite(depths).view(np.uint8).reshape(size, size) * np.uint8(255)
     softened = cv2.blur(mask, (3, 3)).ravel()[pixels.at]
     edge = np.flatnonzero(softened < 200)
-    outline, behind = pixels.at[edge], canvas.reshape(-1, 3)[pixels.at[edge]]
+    outline, behind = pixels.at[edge], pixels_of(canvas, pixels.at[edge])
     paint(canvas, pixels.at, colour)
     mix_over(canvas, outline, behind, softened[edge] * np.float32(1 / 200))
     return depths
@@ -65,7 +77,7 @@ _GLINT = np.clip(np.linspace(-1, 1, 256, dtype=np.float32), 0, 1) ** 24
 
 def _byte(value: Floats) -> np.ndarray:
     """Values from -1 to 1 as 0 to 255."""
-    return np.clip(value * np.float32(127.5) + np.float32(127.5), 0, 255).astype(np.uint8)
+    return np.minimum(np.maximum(value * np.float32(127.5) + np.float32(127.5), 0), 255).astype(np.uint8)
 
 
 def _skin(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
@@ -76,11 +88,10 @@ def _skin(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
     directions = np.stack([shot.light, shot.half, shot.up])
     u, v, *lit = pixels.of(np.concatenate([mesh.texels, corner_values(normals @ directions.T, triangles)]))
     mixture, base = _mixture(face, directions)
-    mixed = base
+    mixed = np.repeat(base, len(u), axis=1)
     for texture, matrix in zip(maps.layers, mixture, strict=True):
         if matrix.any():
-            texel = sampled(texture, u, v).astype(np.float32)  # (K, 4)
-            mixed = mixed + matrix @ texel.T
+            mixed += matrix @ sampled(texture, u, v).astype(np.float32).T
     albedo = np.maximum(mixed[:3], np.float32(0.002))
     hollow, shine = mixed[6:]
     lamp = _byte(lit[0] + mixed[3])
@@ -135,17 +146,23 @@ def _eyes(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
     x -= np.where(right, right_eye[0], left_eye[0])
     y -= np.where(right, right_eye[1], left_eye[1])
     r = np.sqrt(x * x + y * y)
-    rim = np.clip((r - 0.56) / 0.07, 0, 1)
-    pupil = np.clip((r - 0.2) / 0.08, 0, 1) * (1.6 - 1.2 * np.clip((r - 0.3) / 0.3, 0, 1))
-    shade = 0.4 + 0.6 * np.clip(below / 0.34, 0, 1)
-    spot = np.clip(1.3 - np.hypot(x - 0.32 * shot.light[0], y - 0.32 * shot.light[1]) / 0.11, 0, 1) * 0.9
+    rim, black = _step(r, 0.56, 0.63), _step(r, 0.2, 0.28)
+    pupil = black * (1.6 - 1.2 * _step(r, 0.3, 0.6))
+    shade = 0.4 + 0.6 * _step(below, 0, 0.34)
+    spot = 0.9 * _step(-np.hypot(x - 0.32 * shot.light[0], y - 0.32 * shot.light[1]), -0.143, -0.033)
     lamp = face.sky + face.key * (0.2 + 0.6 * max(-shot.light[2], 0))
     iris, white = np.square(face.iris), np.square([0.8, 0.77, 0.75])
+    depth = 0.004 + 0.75 * face.infrared  # a lamp beside the lens is thrown back by the retina
     out = np.empty((3, len(x)), np.float32)
     for i in range(3):
-        ball = iris[i] * pupil + 0.004
+        ball = iris[i] * pupil + depth * (1 - black)
         out[i] = (ball + rim * (white[i] - ball)) * shade * lamp[i] + spot * face.key[i]
     return out
+
+
+def _step(value: Floats, start: float, stop: float) -> Floats:
+    """0 up to ``start``, 1 from ``stop``, a straight line between."""
+    return np.minimum(np.maximum((value - start) * (1 / (stop - start)), 0), 1)
 
 
 def _below_lid(mesh: Mesh, vertices: Floats) -> Floats:

@@ -1,5 +1,7 @@
 """What surrounds a generated face: a cluttered background and clothes; and the camera that takes the picture."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -36,7 +38,7 @@ def piece(texture: Canvas, width: int, height: int, rng: np.random.Generator) ->
 def backdrop(shot: Shot) -> Canvas:
     """A background (S, S, 3): gradients and shapes out of focus."""
     face, rng = shot.face, np.random.default_rng(int(shot.face.scene))
-    lamp = (face.sky + 0.5 * face.key) * rng.uniform(0.5, 1.4)
+    lamp = (face.sky + 0.5 * face.key) * rng.uniform(0.5, 1.4) * (1 - 0.85 * face.infrared)
     colours = rng.uniform(0.05, 0.95, (18, 3))
     colours += rng.uniform(0.3, 0.95, (18, 1)) * (colours.mean(axis=1, keepdims=True) - colours)
     tones = np.clip(colours * np.sqrt(lamp), 0, 1) * 255
@@ -97,6 +99,13 @@ def clothe(canvas: Canvas, shot: Shot) -> None:
     cv2.polylines(canvas, [edge], False, (colour * 0.6).tolist(), max(1, size // 160), cv2.LINE_AA, 4)
 
 
+@lru_cache(maxsize=4)
+def _vignette(size: int) -> Canvas:
+    """What a wide-angle lens lets through (S, S, 3), 255 in the middle."""
+    y, x = np.indices((size, size)) / (size - 1) * 2 - 1
+    return np.repeat((255 * (1 - 0.32 * (x**2 + y**2)))[..., None], 3, axis=2).astype(np.uint8)
+
+
 def develop(picture: Canvas, face: FaceParameters) -> Image:
     """The photograph of a scene (S, S, 3): out of focus, moved, with its contrast, colour and grain."""
     size = picture.shape[0]
@@ -118,6 +127,8 @@ def develop(picture: Canvas, face: FaceParameters) -> Image:
     matrix = face.contrast * (grey + vivid * (np.eye(3) - grey))
     matrix = np.concatenate([matrix, np.full((3, 1), 255 * 0.45 * (1 - face.contrast))], axis=1)
     picture = cv2.transform(picture, matrix)
+    if face.infrared:
+        picture = cv2.multiply(picture, _vignette(size), scale=1 / 255)
     rng = np.random.default_rng((int(face.scene), 2))
     grain = piece(textures().grain, size, size, rng)
     strength = float(face.grain) * 255 / 32

@@ -36,12 +36,12 @@ def _profile(*knots: tuple[float, float]) -> Floats:
 
 # Cross-section of the head at height y: half width, depth of its widest place, and how far forward its middle is.
 _HALF_WIDTH = _profile(
-    (-13, 0), (-12.5, 0.2), (-12.1, 2.2), (-11.4, 3.9), (-10, 5.5), (-8, 6.7), (-5.5, 7.4), (-3, 7.5), (0, 7.25), (2, 7.0), (4, 6.65),
+    (-13, 0), (-12.6, 1.0), (-12.2, 3.0), (-11.4, 4.6), (-10, 5.9), (-8, 6.8), (-5.5, 7.4), (-3, 7.5), (0, 7.25), (2, 7.0), (4, 6.65),
     (6, 6.1), (7.5, 5.5), (9, 4.6), (10, 3.75), (10.7, 2.95), (11.2, 2.15), (11.5, 1.4), (11.75, 0.3), (13, 0.1),
 )  # fmt: skip
 _WIDEST = _profile((-13, -1), (0, -0.6), (4, 0.4), (6, 1.4), (7.5, 2.6), (9, 4.6), (10, 6.0), (11, 7.4), (11.6, 8.2), (13, 8.6))
 _FRONT = _profile(
-    (-13, -1), (-12.3, 0.5), (-11.6, 3.6), (-10.8, 5.6), (-9.5, 7.4), (-8, 8.5), (-6, 9.3), (-4, 9.7), (-2, 9.75), (-0.5, 9.2), (1, 8.9), (3, 9.0),
+    (-13, -1), (-12.5, 1.2), (-12.0, 3.4), (-11, 5.6), (-9.5, 7.5), (-8, 8.5), (-6, 9.3), (-4, 9.7), (-2, 9.75), (-0.5, 9.2), (1, 8.9), (3, 9.0),
     (5, 9.5), (6.5, 9.85), (7.5, 9.8), (8.8, 9.4), (10, 9.7), (10.8, 9.6), (11.5, 8.9), (13, 8.6),
 )  # fmt: skip
 _NOSE = _profile((-3, 0), (-1.6, 0.12), (-0.6, 0.35), (0.6, 0.8), (2.2, 1.7), (3.2, 2.45), (3.95, 2.85), (4.45, 2.2), (4.95, 0.75), (5.4, 0), (13, 0))
@@ -114,8 +114,8 @@ def landmark_chart() -> Floats:
     at = np.linspace(0, length[-1], 17)
     frontal[:17] = np.stack([np.interp(at, length, outline[:, i]) for i in (0, 1)], axis=1)
     frontal[33:42] = [
-        (-5.35, -1.45), (-4.55, -2.28), (-3.55, -2.62), (-2.45, -2.5), (-1.35, -2.1),
-        (-1.3, -1.52), (-2.4, -1.88), (-3.5, -2.05), (-4.5, -1.9),
+        (-5.35, -1.45), (-4.55, -2.28), (-3.55, -2.62), (-2.45, -2.55), (-1.35, -2.25),
+        (-1.3, -1.66), (-2.4, -1.95), (-3.5, -2.05), (-4.5, -1.9),
     ]  # fmt: skip
     frontal[51:55] = [(0, -0.1), (0, 1.2), (0, 2.5), (0, 3.75)]
     frontal[55:58] = [(-1.42, 4.72), (-0.75, 4.98), (0, 5.12)]
@@ -156,7 +156,7 @@ def deformations(points: Floats) -> tuple[Floats, Floats]:
     mouth = _bell(x, 4.2) * _bell(y - MOUTH, 2.2)
     corner = _bell(a - 2.6, 1.5) * _bell(y - MOUTH, 1.4)
     brow = _bell(a - 3.0, 3.2) * _bell(y + 2.0, 1.2)
-    brow_line = np.interp(a, [1.3, 2.45, 3.55, 4.55, 5.35], [-1.8, -2.18, -2.32, -2.08, -1.5])
+    brow_line = np.interp(a, [1.3, 2.45, 3.55, 4.55, 5.35], [-1.95, -2.25, -2.32, -2.08, -1.5])
     chin = _ramp(y, 7.8, 11.2)
     identity = np.stack([
         np.stack([0.045 * x, zero, zero], axis=-1),  # width
@@ -258,3 +258,9 @@ def project(points: Floats, angles: Floats, camera: Floats) -> Floats:
     distance, scale = camera[:, :1], camera[:, 1:2]
     depth = np.maximum(distance + aimed[..., 2], 1.0)
     return camera[:, None, 2:] + aimed[..., :2] * (distance * scale / depth)[..., None]
+
+
+def viewpoint(angles: Floats, camera: Floats) -> Floats:
+    """Where the camera is (M, 3), in the head's frame."""
+    back = np.einsum("mji,j->mi", rotation(angles), np.array([0, 0, -1.0]))
+    return ANCHOR + back * camera[:, :1]

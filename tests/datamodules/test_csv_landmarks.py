@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,3 +269,13 @@ def test_csv_predictions_lead_back_to_the_file(root):
     original = batch["landmarks"] @ batch["crop"][..., :2].mT + batch["crop"][..., 2].unsqueeze(1)
     expected = torch.tensor([[float(v) for v in row[1:]] for row in table(root)[1:]]).reshape(4, 98, 2)
     torch.testing.assert_close(original, expected, atol=1e-3, rtol=0)
+
+
+def test_a_root_is_also_sought_below_the_data_folder(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("LANDMARK_DATA", str(tmp_path))
+    monkeypatch.chdir("/")
+    assert len(CSVLandmarks(Path("own"), "wflw-98").load("test")) == 4
+    assert CSVLandmarks(root, "wflw-98").root == root
+    monkeypatch.delenv("LANDMARK_DATA")
+    with pytest.raises(FileNotFoundError, match=r"own.test\.csv not found; set data\.init_args\.root"):
+        CSVLandmarks(Path("own"), "wflw-98").load("test")

@@ -1,0 +1,71 @@
+"""Which errors are sentences for the user, and which keep their traceback."""
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from callbacks.arguments import UsageError
+from callbacks.sentences import one_sentence
+
+
+def on_purpose(error=ValueError):
+    raise error("faces.csv: line 3 is short")
+
+
+def by_a_builtin_function():
+    return int("three")
+
+
+def by_a_library():
+    return torch.load("no such file")
+
+
+class Faulty(Dataset):
+    def __init__(self, fault):
+        self.fault = fault
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.fault()
+
+
+def chained():
+    try:
+        int("three")
+    except ValueError as error:
+        raise ValueError("faces.csv: line 3 is\nno number") from error
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "sentence"),
+    [
+        (on_purpose, 1, "faces.csv: line 3 is short"),
+        (lambda: on_purpose(UsageError), 2, "faces.csv: line 3 is short"),
+        (lambda: on_purpose(FileNotFoundError), 1, "faces.csv: line 3 is short"),
+        (by_a_library, 1, "no such file: No such file or directory"),
+        (lambda: list(DataLoader(Faulty(on_purpose), num_workers=1)), 1, "faces.csv: line 3 is short"),
+        (lambda: list(DataLoader(Faulty(chained), num_workers=1)), 1, "faces.csv: line 3 is\nno number"),
+    ],
+)
+def test_an_error_of_use_is_a_sentence(fault, code, sentence, capsys):
+    with pytest.raises(SystemExit) as end, one_sentence():
+        fault()
+    assert end.value.code == code
+    assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        by_a_builtin_function,
+        lambda: on_purpose(TypeError),
+        lambda: torch.nn.Linear(2, 2)(torch.zeros(3)),
+        lambda: list(DataLoader(Faulty(by_a_builtin_function), num_workers=1)),
+        lambda: list(DataLoader(Faulty(lambda: on_purpose(KeyError)), num_workers=1)),
+    ],
+)
+def test_an_error_of_the_program_is_not(fault):
+    with pytest.raises((ValueError, TypeError, RuntimeError, KeyError)), one_sentence():
+        fault()
