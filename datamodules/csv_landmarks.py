@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.annotation_table import BOX_COLUMNS, AnnotationTable, landmark_columns, read_csv
-from datamodules.faces import Faces, LandmarkDataModule, data_root
+from datamodules.faces import Faces
+from datamodules.landmark_data import LandmarkDataModule, data_root
 from datamodules.markup import load_markup
 from datamodules.transforms import Augmentation
 

@@ -1,18 +1,21 @@
 """Generated faces: a dataset that needs no files, with exact landmarks."""
 
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
 from datamodules.crop import landmark_box
+from datamodules.face_dataset import FaceDataset
 from datamodules.face_generator.landmarks import landmarks
-from datamodules.face_generator.parameters import SUBSETS, Domain, FaceParameters, sample_parameters, subsets
+from datamodules.face_generator.parameters import SUBSETS, Domain, FaceParameters, subsets
 from datamodules.face_generator.render import render
-from datamodules.faces import FaceDataset, Faces, LandmarkDataModule
-from datamodules.image_files import Image
+from datamodules.face_generator.sampling import sample_parameters
+from datamodules.faces import Faces
+from datamodules.landmark_data import LandmarkDataModule
 from datamodules.markup import WFLW_98
-from datamodules.transforms import Augmentation
+from datamodules.transforms import Augmentation, Image
 
 FIELD = 1.4  # side of a picture in sides of the crop: enough for a crop that is turned and shifted
 LOOSE = 0.12  # the provided box leaves up to this share of its side free at each edge, as a detector's does
@@ -92,10 +95,6 @@ class SyntheticFaces(LandmarkDataModule):
     def dataset(self, faces: Faces) -> FaceDataset:
         """Crops of faces that are drawn when they are asked for."""
         parameters = self.parameters(str(faces.image[0]).split("/")[1], faces.line - 1)
-
-        def draw(row: int) -> Image:
-            return render(parameters[row], self.canvas)
-
         return FaceDataset(
             faces,
             self.markup,
@@ -104,13 +103,17 @@ class SyntheticFaces(LandmarkDataModule):
             self.box,
             augmentation=self.augmentation,
             seed=self.seed,
-            read=draw,
+            read=partial(_draw, parameters, self.canvas),  # not a closure: workers may have to be sent it
         )
 
     @property
     def canvas(self) -> int:
         """Side of a picture in pixels."""
         return round(FIELD * self.size)
+
+
+def _draw(parameters: FaceParameters, size: int, row: int) -> Image:
+    return render(parameters[row], size)
 
 
 def loose_boxes(tight: np.ndarray, draws: np.ndarray) -> np.ndarray:

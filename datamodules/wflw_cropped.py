@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from datamodules.annotation_table import AnnotationTable, landmark_columns, read_list
 from datamodules.crop import Floats
-from datamodules.faces import FaceDataset, Faces, LandmarkDataModule, data_root
+from datamodules.face_dataset import FaceDataset
+from datamodules.faces import Faces
 from datamodules.image_files import image_size
+from datamodules.landmark_data import LandmarkDataModule, data_root
 from datamodules.markup import WFLW_98
 from datamodules.transforms import Augmentation
 from datamodules.wflw import ATTRIBUTES

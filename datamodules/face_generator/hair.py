@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.crop import Floats
+from datamodules.face_generator.camera import Shot
 from datamodules.face_generator.parameters import FaceParameters
 from datamodules.face_generator.raster import (
     Canvas,
@@ -17,7 +18,6 @@ from datamodules.face_generator.raster import (
     sampled,
 )
 from datamodules.face_generator.scene import fixed, seen
-from datamodules.face_generator.shot import Shot
 from datamodules.face_generator.texture import textures
 
 COLUMNS, CAP, CURTAIN = 25, 6, 2  # columns round the head, rows over the skull, rows hanging below it
@@ -83,7 +83,16 @@ def _edge(face: FaceParameters, angle: Floats) -> Floats:
     edge = np.interp(
         turned * (180 / np.pi),
         [0, 22, 44 - forward / 3, 56 - forward / 2, 64 - forward, 72 - forward, 100, 180],
-        [front, middle, middle + 1.2 + 0.6 * temples, hairline + 2.8, max(-2.0, min(side, 1.2)), side, side, side + 3.5 * short],
+        [
+            front,
+            middle,
+            middle + 1.2 + 0.6 * temples,
+            hairline + 2.8,
+            max(-2.0, min(side, 1.2)),
+            side,
+            side,
+            side + 3.5 * short,
+        ],
     )
     return edge + (0.9 * parting * (1 + fringe)) * np.sin(angle) * (turned < 1.05)
 
@@ -105,7 +114,11 @@ def hides(face: FaceParameters, points: Floats, sight: Floats) -> NDArray[np.boo
         return np.zeros(len(points), bool)
     radii = (RADII + SPREAD * face.hairdo[VOLUME]) * [1 + 0.045 * face.identity[0], 1 + 0.045 * face.identity[1], 1]
     start, step = (points - CENTRE) / radii, sight / radii
-    out = np.where(start[:, 1] < 0, 1.0, 0.0)[:, None] * [0, 1, 0] + [1, 0, 1]  # below its middle the shell hangs straight
+    out = np.where(start[:, 1] < 0, 1.0, 0.0)[:, None] * [0, 1, 0] + [
+        1,
+        0,
+        1,
+    ]  # below its middle the shell hangs straight
     a, b, c = (step**2 * out).sum(1), (start * step * out).sum(1), (start**2 * out).sum(1) - 1
     reach = (np.sqrt(np.maximum(b * b - a * c, 0)) - b) / a
     x, y, z = (start + reach[:, None] * step).T

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from datamodules.crop import Floats
 from datamodules.face_generator import hair
+from datamodules.face_generator.camera import project, viewpoint
+from datamodules.face_generator.deformation import deformations
 from datamodules.face_generator.occluders import hidden
 from datamodules.face_generator.parameters import FaceParameters
-from datamodules.face_generator.shape import deformations, landmark_chart, project, surface, viewpoint
+from datamodules.face_generator.surface import landmark_chart, surface
 
 CHUNK = 500  # faces at once
 SLIDE = 14  # places along each parallel of the face where its outline may be
 HIDDEN_SLIDE = 1.5  # cm from the jaw at which an outline point no longer shows the jaw
-EYE_CORNERS = ((60, 64), (68, 72))  # left and right end of each eye in the image
 UPPER_LIDS = ((60, 61, 62, 63, 64), (68, 69, 70, 71, 72))
 LOWER_LIDS = ((60, 67, 66, 65, 64), (68, 75, 74, 73, 72))
 
@@ -41,7 +42,7 @@ def _points() -> tuple[Floats, Floats, Floats, Floats]:
 
 
 def landmarks(parameters: FaceParameters) -> tuple[Floats, NDArray[np.bool_]]:
-    """Landmarks (M, 98, 2), from 0 to 1 across the canvas, and which (M, 98) neither the head nor anything else hides."""
+    """Landmarks (M, 98, 2), from 0 to 1 across the canvas, and which (M, 98) can be seen."""
     parts = [_landmarks(parameters[i : i + CHUNK]) for i in range(0, len(parameters), CHUNK)]
     places, visible = zip(*parts, strict=True)
     return np.concatenate(places), np.concatenate(visible)
@@ -67,7 +68,7 @@ def _landmarks(faces: FaceParameters) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def pupils(points: Floats, gaze: Floats) -> Floats:
-    """Pupils (M, 2, 3) on the eyes' surface between the lids of landmarks (M, 98, 3), ``gaze`` (M, 2) off the centre."""
+    """Pupils (M, 2, 3) between the lids of landmarks (M, 98, 3), looking ``gaze`` (M, 2) cm off the eyes' centres."""
     out = np.empty((len(points), 2, 3))
     rows = np.arange(len(points))
     for eye in range(2):

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.crop import Floats
+from datamodules.face_generator.camera import Shot
+from datamodules.face_generator.deformation import deformations
 from datamodules.face_generator.parameters import OCCLUDERS, FaceParameters
 from datamodules.face_generator.raster import Canvas
 from datamodules.face_generator.scene import fixed, seen
-from datamodules.face_generator.shape import deformations, half_width, surface
-from datamodules.face_generator.shot import Shot
+from datamodules.face_generator.surface import half_width, surface
 from datamodules.face_generator.texture import textures
 
 SILHOUETTE = 256  # pixels a side at which landmarks are looked up
@@ -43,7 +44,7 @@ def outlines(shot: Shot) -> list[Outline]:
         "scarf": _scarf,
     }
     kind = OCCLUDERS[int(shot.face.occluder)]
-    glasses = _frames(shot, shot.face.cover * 0.35, 0.22) if shot.face.glasses > 0 else ()
+    glasses = _frames(shot, shot.face.cover * 0.35, 0.22) if shot.face.glasses else ()
     return [*glasses, *(shapes[kind](shot) if kind in shapes else ())]
 
 
@@ -118,7 +119,9 @@ def _rounded(width: float, height: float, power: float, n: int = 28) -> Floats:
     """A superellipse (n, 2): power 2 is an ellipse, larger is squarer."""
     t = np.linspace(0, 2 * np.pi, n, endpoint=False)
     c, s = np.cos(t), np.sin(t)
-    return np.stack([width * np.sign(c) * np.abs(c) ** (2 / power), height * np.sign(s) * np.abs(s) ** (2 / power)], axis=1)
+    return np.stack(
+        [width * np.sign(c) * np.abs(c) ** (2 / power), height * np.sign(s) * np.abs(s) ** (2 / power)], axis=1
+    )
 
 
 def _lenses(face: FaceParameters) -> list[Floats]:
@@ -140,13 +143,24 @@ def _frames(shot: Shot, colour: Floats, thickness: float) -> Iterator[Outline]:
         centre = outer.mean(axis=0)
         inner = centre + (outer - centre) * (1 - thickness / 2.2)
         yield Outline(np.concatenate([outer, inner[::-1]]), colour, 1.0, 0.0)
-    bridge = np.array([(-0.95, 0.1, -10.4), (0, -0.25, -10.7), (0.95, 0.1, -10.4), (0.95, 0.35, -10.4), (0, 0, -10.7), (-0.95, 0.35, -10.4)])
+    bridge = np.array(
+        [
+            (-0.95, 0.1, -10.4),
+            (0, -0.25, -10.7),
+            (0.95, 0.1, -10.4),
+            (0.95, 0.35, -10.4),
+            (0, 0, -10.7),
+            (-0.95, 0.35, -10.4),
+        ]
+    )
     yield Outline(_on_head(shot, bridge), colour, 1.0, 0.0)
     for side in (-1, 1):
         reach = abs(rims[1][:, 0]).max()
         if side * face.angles[0] > 0.12:
             continue  # the far temple is behind the face
-        temple = np.array([(side * reach, 0.0, -7.6), (side * 7.7, 0.3, 0.0), (side * 7.7, 0.62, 0.0), (side * reach, 0.32, -7.6)])
+        temple = np.array(
+            [(side * reach, 0.0, -7.6), (side * 7.7, 0.3, 0.0), (side * 7.7, 0.62, 0.0), (side * reach, 0.32, -7.6)]
+        )
         yield Outline(_on_head(shot, temple), colour, 1.0, 0.0)
 
 
@@ -182,14 +196,21 @@ def _mask(shot: Shot) -> Iterator[Outline]:
     for side in (-1, 1):
         if side * face.angles[0] < 0.5:
             for y0, y1 in ((4.4, 0.0), (8.0, 3.4)):
-                strap = np.array([(side * 6.4, y0, -3.0), (side * 7.3, y1, 0.3), (side * 7.3, y1 + 0.3, 0.3), (side * 6.4, y0 + 0.3, -3.0)])
+                strap = np.array(
+                    [
+                        (side * 6.4, y0, -3.0),
+                        (side * 7.3, y1, 0.3),
+                        (side * 7.3, y1 + 0.3, 0.3),
+                        (side * 6.4, y0 + 0.3, -3.0),
+                    ]
+                )
                 yield Outline(_on_head(shot, strap), colour * 0.92, 1.0, 0.0)
     hull = cv2.convexHull(_on_head(shot, moved).astype(np.float32))[:, 0].astype(float)
     yield Outline(hull, colour, 1.0, 0.35)
     for level in (5.4, 7.0, 8.6):
         arc = np.linspace(-1.15, 1.15, 9)
         points = np.stack([6.0 * np.sin(arc), level + 0.5 * np.cos(arc), -2.5 - 7.9 * np.cos(arc)], axis=1)
-        fold = _on_head(shot, np.concatenate([points, points[::-1] + [0, 0.16, 0]]))
+        fold = _on_head(shot, np.concatenate([points, points[::-1] + np.array([0, 0.16, 0])]))
         yield Outline(fold, colour * 0.8, 0.45)
 
 
@@ -197,13 +218,15 @@ def _scarf(shot: Shot) -> Iterator[Outline]:
     face = shot.face
     arc = np.linspace(-2.0, 2.0, 17)
     top = 7.6 + 3.0 * face.place[1]
-    ring = np.stack([9.2 * np.sin(arc), top + 1.0 * np.cos(2 * arc + face.place[0]), -(1.5 + 9.6 * np.cos(arc))], axis=1)
+    ring = np.stack(
+        [9.2 * np.sin(arc), top + 1.0 * np.cos(2 * arc + face.place[0]), -(1.5 + 9.6 * np.cos(arc))], axis=1
+    )
     low = np.stack([9.8 * np.sin(arc), 17 + 0 * arc, -(0.5 + 8.0 * np.cos(arc))], axis=1)
     front = np.abs(arc + face.angles[0]) < 1.6
     yield Outline(_on_head(shot, np.concatenate([ring[front], low[front][::-1]])), face.cover, 1.0, 0.7)
     for step in (0.22, 0.5, 0.75):
         fold = ring + step * (low - ring)
-        band = np.concatenate([fold[front], fold[front][::-1] + [0, 0.35, 0]])
+        band = np.concatenate([fold[front], fold[front][::-1] + np.array([0, 0.35, 0])])
         yield Outline(_on_head(shot, band), face.cover * 0.72, 0.6)
 
 
@@ -244,16 +267,18 @@ def _object(shot: Shot) -> Iterator[Outline]:
     if kind == 0:  # a cup
         body = np.array([(-3.2, -4), (3.2, -4), (2.5, 5), (-2.5, 5)])
         yield Outline(at(body), colour, 1.0, 0.8)
-        yield Outline(at(_rounded(3.2, 0.8, 2) + (0, -4)), colour * 0.6)
+        yield Outline(at(_rounded(3.2, 0.8, 2) + np.array((0, -4))), colour * 0.6)
         yield Outline(at(body * (1.0, 0.35) + (0, 1)), 1 - 0.6 * colour, 0.8)
     elif kind == 1:  # a telephone
         yield Outline(at(_rounded(3.4, 6.8, 8)), np.array([0.06, 0.06, 0.07]) + 0.15 * colour, 1.0, 0.6)
-        yield Outline(at(_rounded(1.2, 1.4, 5) + (-1.6, -4.6)), np.array([0.02, 0.02, 0.02]))
-        yield Outline(at(_rounded(0.5, 0.5, 2) + (-1.6, -4.6)), np.array([0.35, 0.38, 0.42]))
+        yield Outline(at(_rounded(1.2, 1.4, 5) + np.array((-1.6, -4.6))), np.array([0.02, 0.02, 0.02]))
+        yield Outline(at(_rounded(0.5, 0.5, 2) + np.array((-1.6, -4.6))), np.array([0.35, 0.38, 0.42]))
     elif kind == 2:  # a microphone
-        yield Outline(at(_capsule(np.array([0.0, 2.0]), np.array([0.5, 16.0]), 1.2, 1.0)), np.array([0.12, 0.12, 0.12]), 1.0, 0.9)
+        yield Outline(
+            at(_capsule(np.array([0.0, 2.0]), np.array([0.5, 16.0]), 1.2, 1.0)), np.array([0.12, 0.12, 0.12]), 1.0, 0.9
+        )
         yield Outline(at(_rounded(2.4, 2.9, 2)), 0.25 + 0.35 * colour, 1.0, 1.0)
-        yield Outline(at(_rounded(2.4, 0.5, 3) + (0, 1.6)), np.array([0.5, 0.5, 0.5]))
+        yield Outline(at(_rounded(2.4, 0.5, 3) + np.array((0, 1.6))), np.array([0.5, 0.5, 0.5]))
     else:  # a sheet or book held up
         page = _rounded(5.5, 4.2, 12) * (1, 0.6 + 0.5 * p[4])
         yield Outline(at(page), 0.35 + 0.65 * colour, 1.0, 0.3)

@@ -5,6 +5,7 @@ Values at K pixels are planes (C, K) of float32: that is several times as fast i
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -121,8 +122,9 @@ def sampled(texture: Canvas, u: Floats, v: Floats) -> NDArray[np.uint8]:
     grid = np.zeros((-(-count // 64), 64, 2), np.float32)  # OpenCV wants neither side over 32,767
     flat = grid.reshape(-1, 2)
     flat[:count, 0], flat[:count, 1] = u, v
-    samples = cv2.remap(texture, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return samples.reshape(len(flat), -1)[:count]
+    none: Any = None
+    samples = cv2.remap(texture, grid, none, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return np.asarray(samples, np.uint8).reshape(len(flat), -1)[:count]
 
 
 _PIXEL = np.dtype("V3")  # three bytes as one item: numpy gathers and scatters these three times as fast as rows

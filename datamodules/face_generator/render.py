@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from datamodules.crop import Floats
+from datamodules.face_generator.camera import Shot
 from datamodules.face_generator.hair import back_hair, conceals, front_hair
 from datamodules.face_generator.mesh import Material, Mesh, head
 from datamodules.face_generator.occluders import occlude
@@ -23,9 +24,8 @@ from datamodules.face_generator.raster import (
     smooth_normals,
 )
 from datamodules.face_generator.scene import backdrop, clothe, develop
-from datamodules.face_generator.shot import Shot
 from datamodules.face_generator.texture import textures
-from datamodules.image_files import Image
+from datamodules.transforms import Image
 
 
 def render(face: FaceParameters, size: int) -> Image:

@@ -1,23 +1,25 @@
 """What surrounds a generated face: a cluttered background and clothes; and the camera that takes the picture."""
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from datamodules.crop import Floats
+from datamodules.face_generator.camera import Shot
 from datamodules.face_generator.parameters import FaceParameters
 from datamodules.face_generator.raster import Canvas
-from datamodules.face_generator.shot import Shot
 from datamodules.face_generator.texture import textures
-from datamodules.image_files import Image
+from datamodules.transforms import Image
 
 SMALL = 56  # side in pixels at which a background is laid out before it is enlarged
 
 
-def fixed(places: Floats) -> np.ndarray:
-    """Pixels (n, 2) in the sixteenths that OpenCV's ``shift=4`` wants."""
-    return np.round(places * 16).astype(np.int32)
+def fixed(places: Any) -> NDArray[np.int32]:
+    """Pixels (..., 2) in the sixteenths that OpenCV's ``shift=4`` wants."""
+    return np.round(np.asarray(places) * 16).astype(np.int32)
 
 
 def seen(colour: Floats, lamp: Floats) -> tuple[float, float, float]:
@@ -38,7 +40,7 @@ def piece(texture: Canvas, width: int, height: int, rng: np.random.Generator) ->
 def backdrop(shot: Shot) -> Canvas:
     """A background (S, S, 3): gradients and shapes out of focus."""
     face, rng = shot.face, np.random.default_rng(int(shot.face.scene))
-    lamp = (face.sky + 0.5 * face.key) * rng.uniform(0.5, 1.4) * (1 - 0.85 * face.infrared)
+    lamp = (face.sky + 0.5 * face.key) * rng.uniform(0.5, 1.4) * (1 - 0.85 * face.infrared)  # its lamp is weak
     colours = rng.uniform(0.05, 0.95, (18, 3))
     colours += rng.uniform(0.3, 0.95, (18, 1)) * (colours.mean(axis=1, keepdims=True) - colours)
     tones = np.clip(colours * np.sqrt(lamp), 0, 1) * 255
@@ -46,57 +48,88 @@ def backdrop(shot: Shot) -> Canvas:
     image[:] = tones[0] + _DOWN * (tones[1] - tones[0])
     shapes = int(rng.integers(0, 14))
     place = rng.uniform(-6, SMALL + 6, (shapes, 2))
-    extent, turned = rng.uniform(2, 26, (shapes, 2)), rng.random((shapes, 2))
-    for i, (centre, sides, (kind, angle)) in enumerate(zip(place, extent, turned, strict=True)):
+    extent, kinds = rng.uniform(2, 26, (shapes, 2)), rng.random((shapes, 2))
+    for (x, y), (width, height), (kind, angle), tone in zip(place, extent, kinds, tones[2:].tolist(), strict=False):
         if kind < 0.7:
-            angle = 0.0 if kind < 0.45 else 180 * angle
-            corners = cv2.boxPoints(((centre[0], centre[1]), (sides[0], sides[1] * 1.5), angle))
-            cv2.fillConvexPoly(image, fixed(corners), tones[2 + i].tolist(), cv2.LINE_AA, 4)
+            upright = kind < 0.45
+            corners = cv2.boxPoints(((x, y), (width, 1.5 * height), 0.0 if upright else 180 * angle))
+            cv2.fillConvexPoly(image, fixed(corners), tone, cv2.LINE_AA, 4)
         else:
-            x, y = fixed(centre).tolist()
-            cv2.circle(image, (x, y), int(sides[0] * 7), tones[2 + i].tolist(), -1, cv2.LINE_AA, 4)
+            cv2.circle(image, (round(16 * x), round(16 * y)), round(7 * width), tone, -1, cv2.LINE_AA, 4)
+    blurred: Any = image
     if rng.random() < 0.8:
         width = 2 * int(rng.integers(1, 6)) + 1
-        image = cv2.blur(cv2.blur(image, (width, width)), (width, width))
-    image = cv2.resize(image, (shot.size, shot.size), interpolation=cv2.INTER_LINEAR)
-    return cv2.addWeighted(image, 1.0, piece(textures().clouds, shot.size, shot.size, rng), 0.2, -26)
+        blurred = cv2.blur(cv2.blur(image, (width, width)), (width, width))
+    large = cv2.resize(blurred, (shot.size, shot.size), interpolation=cv2.INTER_LINEAR)
+    clouds = piece(textures().clouds, shot.size, shot.size, rng)
+    return np.asarray(cv2.addWeighted(large, 1.0, clouds, 0.2, -26), np.uint8)
 
 
+_DOWN = np.linspace(0, 1, SMALL)[:, None, None]
 _SHOULDERS = np.array([
-    (-5.6, 14.0, 2.0), (-7.5, 15.3, 2.2), (-11, 16.6, 2.0), (-16.5, 18.3, 2.0), (-20, 21, 2.0), (-22, 27, 2), (-23, 45, 2),
-    (23, 45, 2), (22, 27, 2), (20, 21, 2.0), (16.5, 18.3, 2.0), (11, 16.6, 2.0), (7.5, 15.3, 2.2), (5.6, 14.0, 2.0),
+    (-5.6, 14.0, 2.0), (-7.5, 15.3, 2.2), (-11, 16.6, 2), (-16.5, 18.3, 2), (-20, 21, 2), (-22, 27, 2), (-23, 45, 2),
+    (23, 45, 2), (22, 27, 2), (20, 21, 2), (16.5, 18.3, 2), (11, 16.6, 2), (7.5, 15.3, 2.2), (5.6, 14.0, 2.0),
 ])  # fmt: skip
 _ACROSS = np.linspace(1, -1, 13)
-_DOWN = np.linspace(0, 1, SMALL)[:, None, None]
 
 
 def clothe(canvas: Canvas, shot: Shot) -> None:
     """Draw shoulders and collar below the neck on a canvas (S, S, 3)."""
     face, size, rng = shot.face, shot.size, np.random.default_rng((int(shot.face.scene), 1))
     depth, square = rng.uniform(0.5, 6.5), rng.uniform(0.3, 1.6)
-    t = _ACROSS
-    dip = 14.0 + 2.2 * (1 - t**2) ** square + depth * (1 - np.abs(t) ** (2 * square))
-    neckline = np.stack([5.6 * t, dip, 2.0 - 6.5 * (1 - t**2)], axis=1)
+    dip = 14.0 + 2.2 * (1 - _ACROSS**2) ** square + depth * (1 - np.abs(_ACROSS) ** (2 * square))
+    neckline = np.stack([5.6 * _ACROSS, dip, 2.0 - 6.5 * (1 - _ACROSS**2)], axis=1)
     places, _ = shot.place(np.concatenate([_SHOULDERS, neckline]), 1.0)
     corners = fixed(np.clip(places, -3 * size, 4 * size))
     top = max(int(places[:, 1].min()) - 1, 0)
     if top >= size:
         return
-    lamp = face.sky + 0.6 * face.key * max(-float(face.light[2]) * 0.5 + 0.5, 0)
-    colour = np.array(seen(face.clothes, lamp))
+    colour = np.array(seen(face.clothes, face.sky + 0.3 * face.key * (1 - face.light[2])))
     folds = piece(textures().clouds, size, size - top, rng)
     if rng.random() < 0.35:
         stripes = np.sin(np.arange(top, size) * rng.uniform(0.2, 1.2) * 205 / size) > 0.2
         folds = folds.copy()
         folds[stripes] = folds[stripes] // 2 + rng.integers(0, 127, 3, np.uint8)
     shade = np.clip(np.linspace(0.55, 1.25, 256)[:, None, None] * colour, 0, 255)
-    cloth = cv2.LUT(folds, shade.astype(np.uint8))
-    cv2.fillPoly(canvas, [corners], colour.tolist(), cv2.LINE_AA, 4)
+    cv2.fillPoly(canvas, [corners], colour.tolist(), cv2.LINE_AA, 4)  # smooth edges; then the folds within them
     mask = np.zeros((size, size), np.uint8)
-    cv2.fillPoly(mask, [corners], 255, cv2.LINE_8, 4)
-    cv2.copyTo(cloth, mask[top:], canvas[top:])
-    edge = corners[len(_SHOULDERS) :]
-    cv2.polylines(canvas, [edge], False, (colour * 0.6).tolist(), max(1, size // 160), cv2.LINE_AA, 4)
+    cv2.fillPoly(mask, [corners], (255,), cv2.LINE_8, 4)
+    cv2.copyTo(cv2.LUT(folds, shade.astype(np.uint8)), mask[top:], canvas[top:])
+    collar = corners[len(_SHOULDERS) :]
+    cv2.polylines(canvas, [collar], False, (colour * 0.6).tolist(), max(1, size // 160), cv2.LINE_AA, 4)
+
+
+def develop(picture: Canvas, face: FaceParameters) -> Image:
+    """The photograph of a scene (S, S, 3): out of focus, moved, with its contrast, colour and grain."""
+    size = picture.shape[0]
+    image: Any = picture
+    sigma = float(face.blur * size)
+    if sigma > 1.2:  # two boxes spread as much as a Gaussian, and cost a fraction of it
+        width = 2 * round((np.sqrt(6 * sigma**2 + 1) - 1) / 2) + 1
+        image = cv2.blur(cv2.blur(image, (width, width)), (width, width))
+    elif sigma > 0.4:
+        image = cv2.GaussianBlur(image, (5, 5), sigma)
+    if np.abs(face.motion).max() * size > 0.5:
+        image = cv2.filter2D(image, -1, _streak(face.motion * size))
+    grey = np.tile([0.3, 0.59, 0.11], (3, 1))
+    vivid = face.saturation * (1 - face.infrared)
+    matrix = face.contrast * (grey + vivid * (np.eye(3) - grey))
+    middle = np.full((3, 1), 255 * 0.45 * (1 - face.contrast))  # which contrast leaves alone
+    image = cv2.transform(image, np.concatenate([matrix, middle], axis=1))
+    if face.infrared:
+        image = cv2.multiply(image, _vignette(size), scale=1 / 255)
+    grain = piece(textures().grain, size, size, np.random.default_rng(int(face.exposure)))
+    strength = float(face.grain) * 255 / 32
+    return np.asarray(cv2.addWeighted(image, 1.0, grain, strength, -128 * strength), np.uint8)
+
+
+def _streak(step: Floats) -> Floats:
+    """The image of a point while the camera moves by ``step`` (2,) pixels, as a filter of sum 1."""
+    span = int(np.abs(step).max() / 2) + 2
+    kernel = np.zeros((2 * span + 1, 2 * span + 1), np.float32)
+    (x0, y0), (x1, y1) = fixed([span - step / 2, span + step / 2]).tolist()
+    cv2.line(kernel, (x0, y0), (x1, y1), (1.0,), 1, cv2.LINE_AA, 4)
+    return kernel / kernel.sum()
 
 
 @lru_cache(maxsize=4)
@@ -104,32 +137,3 @@ def _vignette(size: int) -> Canvas:
     """What a wide-angle lens lets through (S, S, 3), 255 in the middle."""
     y, x = np.indices((size, size)) / (size - 1) * 2 - 1
     return np.repeat((255 * (1 - 0.32 * (x**2 + y**2)))[..., None], 3, axis=2).astype(np.uint8)
-
-
-def develop(picture: Canvas, face: FaceParameters) -> Image:
-    """The photograph of a scene (S, S, 3): out of focus, moved, with its contrast, colour and grain."""
-    size = picture.shape[0]
-    sigma = float(face.blur * size)
-    if sigma > 1.2:  # two boxes have the same spread as a Gaussian, and cost a fraction of it
-        width = 2 * round((np.sqrt(6 * sigma**2 + 1) - 1) / 2) + 1
-        picture = cv2.blur(cv2.blur(picture, (width, width)), (width, width))
-    elif sigma > 0.4:
-        picture = cv2.GaussianBlur(picture, (5, 5), sigma)
-    step = face.motion * size
-    if np.abs(step).max() > 0.5:
-        span = int(np.abs(step).max() / 2) + 2
-        kernel = np.zeros((2 * span + 1, 2 * span + 1), np.float32)
-        (x0, y0), (x1, y1) = (fixed(span + s * step / 2).tolist() for s in (-1, 1))
-        cv2.line(kernel, (x0, y0), (x1, y1), 1.0, 1, cv2.LINE_AA, 4)
-        picture = cv2.filter2D(picture, -1, kernel / kernel.sum())
-    grey = np.array([0.3, 0.59, 0.11]) * np.ones((3, 1))
-    vivid = face.saturation * (1 - face.infrared)
-    matrix = face.contrast * (grey + vivid * (np.eye(3) - grey))
-    matrix = np.concatenate([matrix, np.full((3, 1), 255 * 0.45 * (1 - face.contrast))], axis=1)
-    picture = cv2.transform(picture, matrix)
-    if face.infrared:
-        picture = cv2.multiply(picture, _vignette(size), scale=1 / 255)
-    rng = np.random.default_rng((int(face.scene), 2))
-    grain = piece(textures().grain, size, size, rng)
-    strength = float(face.grain) * 255 / 32
-    return cv2.addWeighted(picture, 1.0, grain, strength, -128 * strength)

@@ -8,7 +8,9 @@ import torch
 
 from datamodules.batch import LandmarkBatch
 from datamodules.csv_landmarks import CSVLandmarks
-from datamodules.faces import EpochSampler, FaceDataset, Faces, LandmarkDataModule, split_validation
+from datamodules.face_dataset import EpochSampler, FaceDataset
+from datamodules.faces import Faces, split_validation
+from datamodules.landmark_data import LandmarkDataModule
 from datamodules.markup import WFLW_98, load_markup
 from tests.drawn_faces import random_face, write_csv
 

@@ -6,7 +6,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from datamodules.crop import transform
-from datamodules.faces import EpochSampler, FaceDataset, Faces
+from datamodules.face_dataset import EpochSampler, FaceDataset
+from datamodules.faces import Faces
 from datamodules.markup import CAT_9
 from datamodules.transforms import Augmentation
 from tests.drawn_faces import cat_face

@@ -1,4 +1,7 @@
-"""One face before its camera: where points in front of it are in the picture, and where light comes from."""
+"""The camera before a head: how the head is turned, where its points are in the picture, and where light comes from.
+
+Places in a picture are from 0 to 1 across the canvas, or pixels of a canvas of a given side.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,9 +10,41 @@ import numpy as np
 
 from datamodules.crop import Floats
 from datamodules.face_generator.parameters import FaceParameters
-from datamodules.face_generator.shape import ANCHOR, PIVOT, rotation
 
+PIVOT = np.array([0.0, 5.0, -1.0])  # the head turns about the top of the neck
+ANCHOR = np.array([0.0, 4.3, -4.5])  # the place within the face that the camera is aimed at
 TORSO = np.array([0.3, 0.15, 0.25])  # share of the head's yaw, pitch and roll that the shoulders follow
+
+
+def rotation(angles: Floats) -> Floats:
+    """Rotation matrices (M, 3, 3) of yaw, pitch and roll (M, 3) in radians, applied in this order.
+
+    Positive yaw turns the face to the image's right, positive pitch down, positive roll clockwise as one sees it.
+    """
+    (cy, cp, cr), (sy, sp, sr) = np.cos(angles).T, np.sin(angles).T
+    one, zero = np.ones_like(cy), np.zeros_like(cy)
+    yaw = np.array([[cy, zero, -sy], [zero, one, zero], [sy, zero, cy]])
+    pitch = np.array([[one, zero, zero], [zero, cp, -sp], [zero, sp, cp]])
+    roll = np.array([[cr, -sr, zero], [sr, cr, zero], [zero, zero, one]])
+    return np.einsum("ijm,jkm,klm->mil", roll, pitch, yaw)
+
+
+def project(points: Floats, angles: Floats, camera: Floats) -> Floats:
+    """Perspective views (M, P, 2), from 0 to 1, of points (M, P, 3) of heads turned by ``angles`` (M, 3).
+
+    ``camera`` (M, 4) is as in `FaceParameters`. A point at the camera's distance is shown at the camera's scale.
+    """
+    turn = rotation(angles)
+    aimed = np.einsum("mij,mpj->mpi", turn, points - PIVOT) - (turn @ (ANCHOR - PIVOT))[:, None]
+    distance, scale = camera[:, :1], camera[:, 1:2]
+    depth = np.maximum(distance + aimed[..., 2], 1.0)
+    return camera[:, None, 2:] + aimed[..., :2] * (distance * scale / depth)[..., None]
+
+
+def viewpoint(angles: Floats, camera: Floats) -> Floats:
+    """Where the camera is (M, 3), in the head's frame."""
+    back = np.einsum("mji,j->mi", rotation(angles), np.array([0, 0, -1.0]))
+    return ANCHOR + back * camera[:, :1]
 
 
 @dataclass(frozen=True)
@@ -53,7 +88,7 @@ class Shot:
     def place(self, points: Floats, torso: Floats | float = 0.0) -> tuple[Floats, Floats]:
         """Pixels (P, 2) and distances (P,) of points (P, 3) in the head's frame; ``torso`` is the shoulders' share.
 
-        The same as `shape.project`, for one face.
+        As `project`, for one face.
         """
         away = points - PIVOT
         turned = away @ self.turn.T

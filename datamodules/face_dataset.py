@@ -1,0 +1,138 @@
+"""Crops of annotated faces, clean or augmented, and the order in which training sees them."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, DistributedSampler
+
+from datamodules.batch import LandmarkBatch
+from datamodules.crop import Floats, box_convention, compose, crop_affine, invert, landmark_box, transform, warp
+from datamodules.faces import Faces
+from datamodules.image_files import image_size, read_image
+from datamodules.markup import Markup
+from datamodules.transforms import Augmentation, Image
+
+Key = int | tuple[int, int]
+
+
+class FaceDataset(Dataset[dict[str, Any]]):
+    """Crops of `Faces`. A plain index gives the clean face; ``(epoch, index)`` gives its augmentation in that epoch.
+
+    An augmentation is a function of seed, epoch and index alone: not of the worker, the process or what came before,
+    so that a resumed run sees the faces an uninterrupted one would have seen.
+    """
+
+    def __init__(
+        self,
+        faces: Faces,
+        markup: Markup,
+        normalizer: str,
+        size: int,
+        box: str,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        read: Callable[[int], Image] | None = None,
+    ) -> None:
+        """``read`` gives the image of a row where it does not come from a file.
+
+        Raises:
+            ValueError: a face has no box or no normaliser of this kind; names file, line and config key.
+        """
+        self.faces, self.markup, self.size, self.seed = faces, markup, size, seed
+        self.augmentation = augmentation or Augmentation()
+        self.read, self.from_files = read or self._read_file, read is None
+        convention = box_convention(box)
+        self.margin = convention.margin
+        if convention.source == "landmarks":
+            self.boxes = landmark_box(faces.landmarks)
+        else:
+            self.boxes = faces.box
+        self.whole_image = convention.source == "image"
+        if convention.source == "provided" and np.isnan(self.boxes).any():
+            first = np.flatnonzero(np.isnan(self.boxes).any(axis=1))[0]
+            raise ValueError(f"{faces.where(first)} has no box; set data.init_args.box to landmarks-1.2 or image")
+        if convention.source == "landmarks" and markup.num_landmarks == 1:
+            raise ValueError(
+                f"data.init_args.box is '{box}', but {markup.name} has one landmark, which has no size; set it to "
+                "provided-1.2 or image"
+            )
+        self.norms = markup.norm(faces.landmarks, normalizer, 1.0)
+        self.norm_is_crop = normalizer == "crop-size"
+        for row in np.flatnonzero(~(self.norms > 0)):
+            raise ValueError(
+                f"{faces.where(row)}: the {normalizer} distance is {self.norms[row]:g} pixels, so NME is not defined; "
+                "correct the landmarks or choose another data.init_args.normalizer"
+            )
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def affine(self, row: int, image: Image | None = None) -> Floats:
+        """The clean crop's affine (2, 3), crop to image pixels; looks at the file where ``image`` is not given."""
+        if not self.whole_image:
+            return crop_affine(self.boxes[row], self.size, self.margin)
+        if image is None and self.from_files:
+            width, height = image_size(str(self.faces.image[row]))  # does not decode the pixels
+        else:
+            height, width = (self.read(row) if image is None else image).shape[:2]
+        return crop_affine(np.array([0, 0, width, height]) - 0.5, self.size, self.margin)
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        epoch, row = key if isinstance(key, tuple) else (None, key)
+        image = self.read(row)
+        affine = self.affine(row, image)
+        landmarks, visible = self.faces.landmarks[row], self.faces.visible[row]
+        self._check_overlap(row, transform(invert(affine), landmarks), image)
+        rng = np.random.default_rng((self.seed, epoch or 0, row))
+        if epoch is not None:
+            geometry, flipped = self.augmentation.geometry(rng, self.size)
+            affine = compose(affine, geometry)
+            if flipped:
+                landmarks, visible = landmarks[list(self.markup.flip)], visible[list(self.markup.flip)]
+        points = transform(invert(affine), landmarks)
+        visible = visible & _inside(points, self.size, self.size)
+        crop = warp(image, affine, self.size)
+        if epoch is not None:
+            crop, visible = self.augmentation.appearance(rng, crop, points, visible)
+        scale = np.sqrt(abs(np.linalg.det(affine[:, :2])))  # image pixels per crop pixel
+        sample: LandmarkBatch = {
+            "image": torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))),
+            "landmarks": torch.from_numpy(points.astype(np.float32)),
+            "visible": torch.from_numpy(visible),
+            "norm": torch.tensor(self.size if self.norm_is_crop else self.norms[row] / scale, dtype=torch.float32),
+            "index": torch.tensor(row),
+            "crop": torch.from_numpy(affine.astype(np.float32)),
+            "subsets": torch.from_numpy(self.faces.subsets[row]),
+        }
+        return dict(sample)
+
+    def _check_overlap(self, row: int, points: Floats, image: Image) -> None:
+        """Refuse a face none of whose landmarks lies in both its image and its clean crop, (N, 2) ``points`` there."""
+        height, width = image.shape[:2]
+        in_image = _inside(self.faces.landmarks[row], width, height)
+        if not (in_image & _inside(points, self.size, self.size)).any():
+            raise ValueError(
+                f"{self.faces.where(row)}: no landmark lies within {'the crop' if in_image.any() else 'the image'} of "
+                f"{self.faces.image[row]} ({width} x {height} pixels); the landmarks or the box belong to another image"
+            )
+
+    def _read_file(self, row: int) -> Image:
+        return read_image(str(self.faces.image[row]))
+
+
+def _inside(points: Floats, width: int, height: int) -> NDArray[np.bool_]:
+    """Which points (..., 2) lie on one of width x height pixels."""
+    return np.all((points >= -0.5) & (points < (width - 0.5, height - 0.5)), axis=-1)
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """Shuffles by (seed, epoch), shares out over the ranks, and yields (epoch, index).
+
+    A DistributedSampler even on one process, so that Lightning neither replaces it nor forgets ``set_epoch``.
+    """
+
+    def __iter__(self) -> Iterator[Any]:
+        return ((self.epoch, index) for index in super().__iter__())

@@ -1,0 +1,161 @@
+"""What the datamodules of annotated images share: crops, loaders, and validation faces taken out of training.
+
+A dataset's own file only has to read its annotations into `Faces`; `csv_landmarks.py` is a small one to copy.
+"""
+
+import os
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from datamodules.crop import box_convention, invert, transform
+from datamodules.face_dataset import EpochSampler, FaceDataset
+from datamodules.faces import Faces, split_validation
+from datamodules.markup import Markup
+from datamodules.transforms import Augmentation
+
+
+class LandmarkDataModule(LightningDataModule):
+    """What the datamodules of annotated images share: crops, loaders, and validation faces taken out of training.
+
+    Args:
+        markup: what the landmarks mean.
+        size: side of the network's square input in pixels.
+        box: a name of `crop.BOX_CONVENTIONS`.
+        normalizer: what NME divides by; None is the markup's default.
+        batch_size: faces a batch and process.
+        num_workers: loading processes of each training process.
+        validation_fraction: share of the training photographs held out; the test set never selects a checkpoint.
+        augmentation: changes of training faces.
+        seed: of shuffling, augmentation and the validation split.
+    """
+
+    subset_names: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        markup: Markup,
+        size: int,
+        box: str,
+        normalizer: str | None,
+        batch_size: int,
+        num_workers: int,
+        validation_fraction: float,
+        augmentation: Augmentation | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.markup, self.size, self.box = markup, size, box
+        self.normalizer = normalizer or markup.default_normalizer
+        markup.check_normalizer(self.normalizer)
+        box_convention(box)
+        for key, value, least in (
+            ("size", size, 1),
+            ("batch_size", batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+        ):
+            if value < least:
+                raise ValueError(f"data.init_args.{key} is {value}, expected at least {least}")
+        if not 0 < validation_fraction < 1:
+            raise ValueError(
+                f"data.init_args.validation_fraction is {validation_fraction}, expected between 0 and 1 (both excluded)"
+            )
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.validation_fraction, self.augmentation = validation_fraction, augmentation
+        self._datasets: dict[str, FaceDataset] = {}
+        self._first_epoch = 0
+
+    @property
+    def num_landmarks(self) -> int:
+        """N, which a module checks against its own."""
+        return self.markup.num_landmarks
+
+    @property
+    def title(self) -> str:
+        """What a test result was measured on, for tables and file names."""
+        return type(self).__name__
+
+    @abstractmethod
+    def load(self, split: str) -> Faces:
+        """The faces of ``train`` or ``test``."""
+
+    def dataset(self, faces: Faces) -> FaceDataset:
+        """Crops of these faces."""
+        faces.check_images()
+        return FaceDataset(
+            faces, self.markup, self.normalizer, self.size, self.box, augmentation=self.augmentation, seed=self.seed
+        )
+
+    def setup(self, stage: str) -> None:
+        """Read what the stage needs: fit and validate the training faces, test and predict the test faces."""
+        if stage in ("fit", "validate") and "train" not in self._datasets:
+            train, val = split_validation(self.load("train"), self.validation_fraction, self.seed)
+            self._datasets |= {"train": self.dataset(train), "val": self.dataset(val)}
+        if stage in ("test", "predict") and "test" not in self._datasets:
+            self._datasets["test"] = self.dataset(self.load("test"))
+
+    def mean_landmarks(self) -> torch.Tensor:
+        """Mean shape (N, 2) of the training faces in clean crops: the predictor that looks at no image."""
+        dataset = self._datasets["train"]
+        points = [transform(invert(dataset.affine(row)), p) for row, p in enumerate(dataset.faces.landmarks)]
+        return torch.from_numpy(np.mean(points, axis=0).astype(np.float32))
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled and augmented; an incomplete last batch is left out."""
+        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        dataset = self._datasets["train"]
+        sampler = EpochSampler(dataset, num_replicas=world, rank=rank, seed=self.seed)
+        sampler.set_epoch(self._first_epoch)
+        return self._loader(dataset, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch that a run resumed from this checkpoint begins with.
+
+        Lightning tells the sampler of it only after the workers were sent the first samples.
+        """
+        trainer: Any = self.trainer
+        return {"epoch": trainer.fit_loop.epoch_progress.current.processed if trainer else 0}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Begin with that epoch."""
+        self._first_epoch = state_dict["epoch"]
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Clean crops of training photographs held out."""
+        return self._loader(self._datasets["val"])
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Clean crops of the test faces."""
+        return self._loader(self._datasets["test"])
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """The test faces."""
+        return self.test_dataloader()
+
+    def _loader(self, dataset: FaceDataset, **options: Any) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_one_thread,
+            **options,
+        )
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)  # a worker is one core; OpenCV's own pool would take all of them in each
+
+
+def data_root(root: Path) -> Path:
+    """A dataset's folder: as given, else below the folder that the environment variable LANDMARK_DATA names."""
+    folder = os.environ.get("LANDMARK_DATA")
+    return Path(folder, root) if folder and not Path(root).exists() else Path(root)
