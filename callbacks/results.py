@@ -40,7 +40,7 @@ class Results(Callback):
     def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin with empty metrics."""
         names = trainer.datamodule.subset_names
-        predictors = [MODEL, MEAN_SHAPE] if bool(pl_module.mean_landmarks.any()) else [MODEL]
+        predictors = [MODEL, MEAN_SHAPE] if bool(pl_module.mean_shape.any()) else [MODEL]
         self.metrics = {predictor: face_metrics(names).to(pl_module.device) for predictor in predictors}
         self.faces = []
 
@@ -55,7 +55,8 @@ class Results(Callback):
     ) -> None:
         """Add the rows of a batch."""
         truth, norm, index, subsets = batch["landmarks"], batch["norm"], batch["index"], batch["subsets"]
-        found = {MODEL: outputs["prediction"].landmarks, MEAN_SHAPE: pl_module.mean_landmarks.expand_as(truth)}
+        mean = pl_module.mean_shape * batch["image"].shape[-1] - 0.5
+        found = {MODEL: outputs["prediction"].landmarks, MEAN_SHAPE: mean.expand_as(truth)}
         for predictor, metrics in self.metrics.items():
             metrics.update(found[predictor], truth, norm, index, subsets)
         nme = normalized_mean_error(found[MODEL], truth, norm, index)

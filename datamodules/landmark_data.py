@@ -101,11 +101,11 @@ class LandmarkDataModule(LightningDataModule):
         if stage in ("test", "predict") and "test" not in self._datasets:
             self._datasets["test"] = self.dataset(self.load("test"))
 
-    def mean_landmarks(self) -> torch.Tensor:
-        """Mean shape (N, 2) of the training faces in clean crops: the predictor that looks at no image."""
+    def mean_shape(self) -> torch.Tensor:
+        """Mean (N, 2) of the training landmarks in clean crops, in shares of the crop's side from its corner."""
         dataset = self._datasets["train"]
         points = [transform(invert(dataset.affine(row)), p) for row, p in enumerate(dataset.faces.landmarks)]
-        return torch.from_numpy(np.mean(points, axis=0).astype(np.float32))
+        return torch.from_numpy(((np.mean(points, axis=0) + 0.5) / self.size).astype(np.float32))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented; an incomplete last batch is left out."""

@@ -17,7 +17,7 @@ from datamodules.landmark_data import LandmarkDataModule
 from datamodules.markup import WFLW_98
 from datamodules.transforms import Augmentation, Image
 
-FIELD = 1.4  # side of a picture in sides of the crop: enough for a crop that is turned and shifted
+PICTURE = 1.25  # its side in sides of the crop, which shows two thirds of it: the crop enlarges a pixel to 1.2
 LOOSE = 0.12  # the provided box leaves up to this share of its side free at each edge, as a detector's does
 
 
@@ -32,7 +32,7 @@ class SyntheticFaces(LandmarkDataModule):
         num_test: faces for testing.
         domain: ``photo``, or ``infrared``: a grey wide-angle camera close to the face and lit from beside the lens.
         faces_seed: of the faces; another one is another dataset.
-        size: side of the crop; pictures are 1.4 times as large.
+        size: side of the crop; pictures are 1.25 times as large.
         box: ``provided-1.2`` is a loose rectangle round the landmarks, ``landmarks-1.2`` the tight one.
         normalizer, batch_size, num_workers, validation_fraction, augmentation, seed: see `LandmarkDataModule`.
     """
@@ -109,7 +109,7 @@ class SyntheticFaces(LandmarkDataModule):
     @property
     def canvas(self) -> int:
         """Side of a picture in pixels."""
-        return round(FIELD * self.size)
+        return round(PICTURE * self.size)
 
 
 def _draw(parameters: FaceParameters, size: int, row: int) -> Image:

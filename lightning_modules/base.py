@@ -27,14 +27,14 @@ class LandmarkModule(LightningModule):
         num_landmarks: N, which must be that of the data.
     """
 
-    mean_landmarks: Tensor
+    mean_shape: Tensor  # (N, 2) in shares of the crop's side, so that it serves any input size
 
     def __init__(self, num_landmarks: int) -> None:
         super().__init__()
         if num_landmarks < 1:
             raise ValueError(f"model.init_args.num_landmarks is {num_landmarks}, expected at least 1")
         self.num_landmarks = num_landmarks
-        self.register_buffer("mean_landmarks", torch.zeros(num_landmarks, 2))
+        self.register_buffer("mean_shape", torch.zeros(num_landmarks, 2))
 
     def setup(self, stage: str) -> None:
         """Check the landmark count, take the mean shape of the training faces, and make the metrics."""
@@ -47,7 +47,7 @@ class LandmarkModule(LightningModule):
                 f"{data.num_landmarks} landmarks a face; set model.init_args.num_landmarks to {data.num_landmarks}"
             )
         if stage == "fit":
-            self.mean_landmarks.copy_(data.mean_landmarks())
+            self.mean_shape.copy_(data.mean_shape())
         metrics = face_metrics(data.subset_names)
         self.val_metrics, self.test_metrics = metrics.clone(prefix="val/"), metrics.clone(prefix="test/")
 

@@ -8,15 +8,8 @@ from numpy.typing import NDArray
 
 from datamodules.crop import Floats
 from datamodules.face_generator.camera import Shot
-from datamodules.face_generator.parameters import FaceParameters
-from datamodules.face_generator.raster import (
-    Canvas,
-    Ints,
-    corner_values,
-    paint,
-    rasterise,
-    sampled,
-)
+from datamodules.face_generator.parameters import CURLS, DENSITY, FRINGE, LENGTH, VOLUME, WAVES, FaceParameters
+from datamodules.face_generator.raster import Canvas, Ints, corner_values, paint, rasterise, sampled
 from datamodules.face_generator.scene import fixed, seen
 from datamodules.face_generator.texture import textures
 
@@ -24,7 +17,7 @@ COLUMNS, CAP, CURTAIN = 25, 6, 2  # columns round the head, rows over the skull,
 CENTRE = np.array([0.0, -2.6, 0.4])  # of the ellipsoid that envelops the skull
 RADII = np.array([7.65, 10.2, 10.6])
 SPREAD = np.array([0.75, 1.25, 0.55])  # how volume adds to the radii
-HAIRLINE, TEMPLES, LENGTH, PARTING, VOLUME, WAVES, FRINGE, DENSITY, CURLS = range(9)
+Shell = tuple[Floats, Floats, Floats]  # vertices, their normals, angle and height
 _FALL = np.linspace(0, 1, CURTAIN + 1)[1:, None]
 
 
@@ -42,7 +35,7 @@ def _grid() -> tuple[Floats, Floats, Ints, Ints]:
     return angle, direction, triangles, np.stack([a, b, c, d], axis=-1).reshape(-1, 4)
 
 
-def _shell(face: FaceParameters) -> tuple[Floats, Floats, Floats]:
+def hair_shell(face: FaceParameters) -> Shell:
     """Vertices (V, 3) of the shell in the head's frame, their normals (V, 3), and angle and height (V, 2) of each."""
     angle, direction, *_ = _grid()
     volume = face.hairdo[VOLUME]
@@ -69,7 +62,7 @@ def _shortness(face: FaceParameters) -> float:
     return min(max(1 - (_end(face) + 2) / 5, 0), 1)
 
 
-_ANGLES = np.linspace(-np.pi, np.pi, 1441)  # at which the lower edge of the hair is tabulated
+_ANGLES = np.linspace(-np.pi, np.pi, 721)  # at which the lower edge of the hair is tabulated
 
 
 def _edge(face: FaceParameters, angle: Floats) -> Floats:
@@ -80,20 +73,11 @@ def _edge(face: FaceParameters, angle: Floats) -> Floats:
     middle = front + 0.5 * fringe
     forward = 16 * min(max(temples, 0), 1) * (1 - short)  # degrees by which long hair falls in front
     turned = np.abs(angle)
-    edge = np.interp(
-        turned * (180 / np.pi),
-        [0, 22, 44 - forward / 3, 56 - forward / 2, 64 - forward, 72 - forward, 100, 180],
-        [
-            front,
-            middle,
-            middle + 1.2 + 0.6 * temples,
-            hairline + 2.8,
-            max(-2.0, min(side, 1.2)),
-            side,
-            side,
-            side + 3.5 * short,
-        ],
-    )
+    stops = np.array([
+        (0, front), (22, middle), (44 - forward / 3, middle + 1.2 + 0.6 * temples), (56 - forward / 2, hairline + 2.8),
+        (64 - forward, max(-2.0, min(side, 1.2))), (72 - forward, side), (100, side), (180, side + 3.5 * short),
+    ])  # fmt: skip
+    edge = np.interp(turned * (180 / np.pi), stops[:, 0], stops[:, 1])
     return edge + (0.9 * parting * (1 + fringe)) * np.sin(angle) * (turned < 1.05)
 
 
@@ -103,7 +87,7 @@ def cover(face: FaceParameters, angle: Floats, height: Floats) -> Floats:
     tips = textures().strands[40, (_ANGLES * 120).astype(np.int64) & 511] / 255 - 0.5
     edge = _edge(face, _ANGLES) + tips * (0.5 + 2.2 * fringe + 0.6 * np.clip(np.abs(_ANGLES) - 0.9, 0, 1))
     sharpness = 1 / (0.6 + 0.6 * curls + 0.8 * (1 - density))
-    nearest = (angle * (720 / np.pi) + 720.5).astype(np.int64)
+    nearest = (angle * (360 / np.pi) + 360.5).astype(np.int64)
     inside = (edge * sharpness + 0.5).astype(np.float32).take(nearest) - height * np.float32(sharpness)
     return np.minimum(np.maximum(inside, 0), 1) * np.float32(density)
 
@@ -114,24 +98,20 @@ def hides(face: FaceParameters, points: Floats, sight: Floats) -> NDArray[np.boo
         return np.zeros(len(points), bool)
     radii = (RADII + SPREAD * face.hairdo[VOLUME]) * [1 + 0.045 * face.identity[0], 1 + 0.045 * face.identity[1], 1]
     start, step = (points - CENTRE) / radii, sight / radii
-    out = np.where(start[:, 1] < 0, 1.0, 0.0)[:, None] * [0, 1, 0] + [
-        1,
-        0,
-        1,
-    ]  # below its middle the shell hangs straight
-    a, b, c = (step**2 * out).sum(1), (start * step * out).sum(1), (start**2 * out).sum(1) - 1
+    kept = np.where(start[:, 1:2] < 0, 1.0, np.array([1.0, 0.0, 1.0]))  # below its middle the shell hangs straight
+    a, b, c = (step**2 * kept).sum(1), (start * step * kept).sum(1), (start**2 * kept).sum(1) - 1
     reach = (np.sqrt(np.maximum(b * b - a * c, 0)) - b) / a
     x, y, z = (start + reach[:, None] * step).T
     angle = np.arctan2(x, np.sign(-z) * np.abs(z) ** (1 / 0.85))
     return (c < 0) & (cover(face, angle, CENTRE[1] + y * radii[1]) > 0.5)
 
 
-def back_hair(canvas: Canvas, shot: Shot) -> None:
+def back_hair(canvas: Canvas, shot: Shot, shell: Shell) -> None:
     """Draw the far inside of long hair, which shows beside face and neck, on a canvas (S, S, 3)."""
     face = shot.face
     if not face.hairdo[DENSITY] or face.hairdo[LENGTH] < 4:
         return
-    vertices, _, chart = _shell(face)
+    vertices, _, chart = shell
     places, _ = shot.place(vertices)
     quads = _grid()[3]
     quads = quads[(_edge(face, chart[:, 0]) - chart[:, 1])[quads].min(axis=1) > -0.5]
@@ -144,12 +124,12 @@ def back_hair(canvas: Canvas, shot: Shot) -> None:
         cv2.fillConvexPoly(canvas, quad, colour, cv2.LINE_8, 4)
 
 
-def front_hair(canvas: Canvas, shot: Shot, depths: Floats) -> None:
+def front_hair(canvas: Canvas, shot: Shot, shell: Shell, depths: Floats) -> None:
     """Draw the near side of the shell where it is not behind the head, whose distances are ``depths`` (S * S,)."""
     face = shot.face
     if not face.hairdo[DENSITY]:
         return
-    vertices, normals, chart = _shell(face)
+    vertices, normals, chart = shell
     triangles = _grid()[2]
     margin = _edge(face, chart[:, 0]) - chart[:, 1]
     triangles = triangles[margin[triangles].max(axis=1) > -1.5]

@@ -55,7 +55,7 @@ def _landmarks(faces: FaceParameters) -> tuple[Floats, NDArray[np.bool_]]:
     places = project(moved, faces.angles, faces.camera)
     sight = viewpoint(faces.angles, faces.camera)[:, None] - moved[:, :98]
     sight /= np.linalg.norm(sight, axis=-1, keepdims=True)
-    visible = (sight * normal).sum(axis=-1) > 0.05  # the surface there faces the camera
+    visible = (sight * normal).sum(axis=-1) > -0.1  # faces the camera, or is seen edgewise
     places[:, :33], slid = _outline(places, faces)
     visible[:, :33] = slid < HIDDEN_SLIDE * faces.camera[:, 1:2]
     visible &= ~_behind_nose(places[:, :98], moved[:, :98], faces)
@@ -99,8 +99,8 @@ def _outline(places: Floats, faces: FaceParameters) -> tuple[Floats, Floats]:
     inner = np.clip(best, 1, SLIDE - 2)
     before, here, after = (np.take_along_axis(out, (inner + d)[..., None], -1)[..., 0] for d in (-1, 0, 1))
     bend = before - 2 * here + after
-    offset = np.where(bend < -1e-12, np.clip(0.5 * (before - after) / np.minimum(bend, -1e-12), -1, 1), 0.0)
-    at = np.where(best == 0, np.clip(inner + offset, 0, None), inner + offset)
+    peak = np.clip(0.5 * (before - after) / np.minimum(bend, -1e-12), -1, 1)
+    at = inner + np.where(bend < -1e-12, peak, best - inner)
     low = np.clip(at.astype(int), 0, SLIDE - 2)
     share = (at - low)[..., None]
     first, second = (np.take_along_axis(parallels, (low + d)[..., None, None], 2)[:, :, 0] for d in (0, 1))

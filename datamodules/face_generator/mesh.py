@@ -179,7 +179,8 @@ def _skin_chart() -> Floats:
     marks = landmark_chart()
     points = np.concatenate([marks, *(closed_curve(marks[list(hole)], 2)[1::2] for hole in HOLES)])
     holes = [closed_curve(marks[list(hole)], 2).astype(np.float32) for hole in HOLES]
-    filling = [np.delete(points, [96, 97], axis=0)]
+    chin = np.concatenate([marks[9:24] * (share, 1) for share in (0.4, 0.8)])  # which curves most
+    filling = [np.delete(points, [96, 97], axis=0), chin]
     for spacing, widest, top, bottom in ((1.25, 4.6, -3.2, 10.6), (2.2, np.inf, -9, 11), (3.2, np.inf, -10.8, 8)):
         y, s = np.mgrid[-12 : 11.5 : spacing * 0.87, -15:15.01:spacing]
         s += spacing / 2 * (np.arange(len(s))[:, None] % 2)

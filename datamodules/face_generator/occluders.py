@@ -24,13 +24,13 @@ SILHOUETTE = 256  # pixels a side at which landmarks are looked up
 class Outline:
     """A closed outline (n, 2) in pixels, filled with an sRGB colour (3,).
 
-    ``opacity`` of at least 0.5 hides landmarks. ``sheen`` is the contrast of light and shade across it.
+    ``sheen`` is the contrast of light and shade across it, 0 for none. Below an ``opacity`` of 0.5 it hides nothing.
     """
 
     corners: Floats
     colour: Floats
+    sheen: float = 0.0
     opacity: float = 1.0
-    sheen: float = 0.5
 
 
 def outlines(shot: Shot) -> list[Outline]:
@@ -68,7 +68,7 @@ def occlude(canvas: Canvas, shot: Shot) -> None:
     for outline in outlines(shot):
         points = _fixed(outline.corners, size)
         colour = seen(outline.colour, lamp)
-        if outline.opacity == 1 and not outline.sheen:
+        if outline.opacity == 1 and outline.sheen == 0:
             cv2.fillPoly(canvas, [points], colour, cv2.LINE_AA, 4)
             continue
         x0, y0 = np.clip(points.min(axis=0) // 16 - 1, 0, size).tolist()
@@ -78,17 +78,20 @@ def occlude(canvas: Canvas, shot: Shot) -> None:
         _fill(canvas[y0:y1, x0:x1], points - np.array([x0, y0], np.int32) * 16, colour, outline, face.light)
 
 
+_GREYS = np.arange(256)[:, None, None]
+
+
 def _fill(
     area: Canvas, points: NDArray[np.int32], colour: tuple[float, float, float], outline: Outline, light: Floats
 ) -> None:
     """Fill an outline within a part (h, w, 3) of the canvas, lighter towards the lamp."""
     height, width = area.shape[:2]
-    across = np.linspace(-1, 1, width, dtype=np.float32) * np.float32(35 * light[0])
-    down = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * np.float32(35 * light[1])
+    slope = 35 * (np.array([[-1, 1], [-1, 1]]) * light[0] + np.array([[-1, -1], [1, 1]]) * light[1])
     grain = cv2.resize(textures().noise[40:140, 60:160], (width, height))
-    shade = np.clip(across + down + grain * np.float32(0.15) + np.float32(108), 0, 255).astype(np.uint8)
-    tones = np.clip(1 + (np.arange(256)[:, None, None] - 127) / 100 * outline.sheen, 0.1, 3) * colour
-    lit = cv2.LUT(cv2.merge([shade] * 3), np.clip(tones, 0, 255).astype(np.uint8))
+    plane = cv2.resize(np.clip(127 + slope, 0, 255).astype(np.uint8), (width, height))
+    shade = cv2.addWeighted(plane, 1.0, grain, 0.15, -19)
+    tones = np.clip(1 + (_GREYS - 127) / 100 * outline.sheen, 0.1, 3) * colour
+    lit = cv2.LUT(cv2.merge([shade, shade, shade]), np.minimum(tones, 255).astype(np.uint8))
     below = area.copy()
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [points], 255, cv2.LINE_8, 4)
@@ -134,6 +137,12 @@ def _lenses(face: FaceParameters) -> list[Floats]:
     return out
 
 
+_BRIDGE = np.array([
+    (-0.95, 0.1, -10.4), (0, -0.25, -10.7), (0.95, 0.1, -10.4),
+    (0.95, 0.35, -10.4), (0, 0, -10.7), (-0.95, 0.35, -10.4),
+])  # fmt: skip
+
+
 def _frames(shot: Shot, colour: Floats, thickness: float) -> Iterator[Outline]:
     """Rims, bridge and temples of glasses."""
     face = shot.face
@@ -142,26 +151,14 @@ def _frames(shot: Shot, colour: Floats, thickness: float) -> Iterator[Outline]:
         outer = _on_head(shot, np.concatenate([rim, rim[:1]]))
         centre = outer.mean(axis=0)
         inner = centre + (outer - centre) * (1 - thickness / 2.2)
-        yield Outline(np.concatenate([outer, inner[::-1]]), colour, 1.0, 0.0)
-    bridge = np.array(
-        [
-            (-0.95, 0.1, -10.4),
-            (0, -0.25, -10.7),
-            (0.95, 0.1, -10.4),
-            (0.95, 0.35, -10.4),
-            (0, 0, -10.7),
-            (-0.95, 0.35, -10.4),
-        ]
-    )
-    yield Outline(_on_head(shot, bridge), colour, 1.0, 0.0)
+        yield Outline(np.concatenate([outer, inner[::-1]]), colour)
+    yield Outline(_on_head(shot, _BRIDGE), colour)
     for side in (-1, 1):
         reach = abs(rims[1][:, 0]).max()
         if side * face.angles[0] > 0.12:
             continue  # the far temple is behind the face
-        temple = np.array(
-            [(side * reach, 0.0, -7.6), (side * 7.7, 0.3, 0.0), (side * 7.7, 0.62, 0.0), (side * reach, 0.32, -7.6)]
-        )
-        yield Outline(_on_head(shot, temple), colour, 1.0, 0.0)
+        temple = [(reach, 0.0, -7.6), (7.7, 0.3, 0.0), (7.7, 0.62, 0.0), (reach, 0.32, -7.6)]
+        yield Outline(_on_head(shot, np.array(temple) * (side, 1, 1)), colour)
 
 
 def _sunglasses(shot: Shot) -> Iterator[Outline]:
@@ -170,9 +167,9 @@ def _sunglasses(shot: Shot) -> Iterator[Outline]:
     yield from _frames(shot, dark * 0.6, 0.25)
     for rim in _lenses(face):
         corners = _on_head(shot, rim)
-        yield Outline(corners, dark, 0.95, 0.9)
+        yield Outline(corners, dark, sheen=0.9)
         glare = corners[[2, 6, 10, 8]] * 0.55 + corners.mean(axis=0) * 0.45
-        yield Outline(glare, np.array([0.75, 0.8, 0.85]), 0.16)
+        yield Outline(glare, np.array([0.75, 0.8, 0.85]), opacity=0.16)
 
 
 @cache
@@ -196,22 +193,15 @@ def _mask(shot: Shot) -> Iterator[Outline]:
     for side in (-1, 1):
         if side * face.angles[0] < 0.5:
             for y0, y1 in ((4.4, 0.0), (8.0, 3.4)):
-                strap = np.array(
-                    [
-                        (side * 6.4, y0, -3.0),
-                        (side * 7.3, y1, 0.3),
-                        (side * 7.3, y1 + 0.3, 0.3),
-                        (side * 6.4, y0 + 0.3, -3.0),
-                    ]
-                )
-                yield Outline(_on_head(shot, strap), colour * 0.92, 1.0, 0.0)
+                strap = [(6.4, y0, -3.0), (7.3, y1, 0.3), (7.3, y1 + 0.3, 0.3), (6.4, y0 + 0.3, -3.0)]
+                yield Outline(_on_head(shot, np.array(strap) * (side, 1, 1)), colour * 0.92)
     hull = cv2.convexHull(_on_head(shot, moved).astype(np.float32))[:, 0].astype(float)
-    yield Outline(hull, colour, 1.0, 0.35)
+    yield Outline(hull, colour, sheen=0.35)
     for level in (5.4, 7.0, 8.6):
         arc = np.linspace(-1.15, 1.15, 9)
         points = np.stack([6.0 * np.sin(arc), level + 0.5 * np.cos(arc), -2.5 - 7.9 * np.cos(arc)], axis=1)
         fold = _on_head(shot, np.concatenate([points, points[::-1] + np.array([0, 0.16, 0])]))
-        yield Outline(fold, colour * 0.8, 0.45)
+        yield Outline(fold, colour * 0.9)
 
 
 def _scarf(shot: Shot) -> Iterator[Outline]:
@@ -223,11 +213,11 @@ def _scarf(shot: Shot) -> Iterator[Outline]:
     )
     low = np.stack([9.8 * np.sin(arc), 17 + 0 * arc, -(0.5 + 8.0 * np.cos(arc))], axis=1)
     front = np.abs(arc + face.angles[0]) < 1.6
-    yield Outline(_on_head(shot, np.concatenate([ring[front], low[front][::-1]])), face.cover, 1.0, 0.7)
+    yield Outline(_on_head(shot, np.concatenate([ring[front], low[front][::-1]])), face.cover, sheen=0.7)
     for step in (0.22, 0.5, 0.75):
         fold = ring + step * (low - ring)
         band = np.concatenate([fold[front], fold[front][::-1] + np.array([0, 0.35, 0])])
-        yield Outline(_on_head(shot, band), face.cover * 0.72, 0.6)
+        yield Outline(_on_head(shot, band), face.cover * 0.82)
 
 
 def _hand(shot: Shot) -> Iterator[Outline]:
@@ -238,7 +228,7 @@ def _hand(shot: Shot) -> Iterator[Outline]:
     forward = (reach - wrist) / np.linalg.norm(reach - wrist)
     across = np.array([-forward[1], forward[0]]) * side
     skin = face.skin * [0.98, 0.93, 0.92]
-    yield Outline(shot.beside(_capsule(wrist + 8 * -forward, wrist + 2 * forward, 3.0, 3.3)), skin * 0.94)
+    yield Outline(shot.beside(_capsule(wrist + 8 * -forward, wrist + 2 * forward, 3.0, 3.3)), skin * 0.94, sheen=0.5)
     parts = [(_capsule(wrist + 2 * forward, reach - 1.2 * forward, 3.4, 3.9))]
     thumb = wrist + 3 * forward + 3.2 * across
     parts.append(_capsule(thumb, thumb + 4.2 * forward + 2.4 * across, 1.25, 0.85))
@@ -248,8 +238,8 @@ def _hand(shot: Shot) -> Iterator[Outline]:
         parts.append(_capsule(base, tip, 1.02, 0.78))
     for part in parts:
         centre = part.mean(axis=0)
-        yield Outline(shot.beside(part), skin * 0.66, 1.0, 0.0)
-        yield Outline(shot.beside(centre + (part - centre) * (0.93, 0.96)), skin, 1.0, 0.45)
+        yield Outline(shot.beside(part), skin * 0.66)
+        yield Outline(shot.beside(centre + (part - centre) * (0.93, 0.96)), skin, sheen=0.45)
 
 
 def _object(shot: Shot) -> Iterator[Outline]:
@@ -266,24 +256,23 @@ def _object(shot: Shot) -> Iterator[Outline]:
     kind = int(p[3] * 3.999)
     if kind == 0:  # a cup
         body = np.array([(-3.2, -4), (3.2, -4), (2.5, 5), (-2.5, 5)])
-        yield Outline(at(body), colour, 1.0, 0.8)
+        yield Outline(at(body), colour, sheen=0.8)
         yield Outline(at(_rounded(3.2, 0.8, 2) + np.array((0, -4))), colour * 0.6)
-        yield Outline(at(body * (1.0, 0.35) + (0, 1)), 1 - 0.6 * colour, 0.8)
+        yield Outline(at(body * (1.0, 0.35) + (0, 1)), 1 - 0.6 * colour)
     elif kind == 1:  # a telephone
-        yield Outline(at(_rounded(3.4, 6.8, 8)), np.array([0.06, 0.06, 0.07]) + 0.15 * colour, 1.0, 0.6)
+        yield Outline(at(_rounded(3.4, 6.8, 8)), np.array([0.06, 0.06, 0.07]) + 0.15 * colour, sheen=0.6)
         yield Outline(at(_rounded(1.2, 1.4, 5) + np.array((-1.6, -4.6))), np.array([0.02, 0.02, 0.02]))
         yield Outline(at(_rounded(0.5, 0.5, 2) + np.array((-1.6, -4.6))), np.array([0.35, 0.38, 0.42]))
     elif kind == 2:  # a microphone
-        yield Outline(
-            at(_capsule(np.array([0.0, 2.0]), np.array([0.5, 16.0]), 1.2, 1.0)), np.array([0.12, 0.12, 0.12]), 1.0, 0.9
-        )
-        yield Outline(at(_rounded(2.4, 2.9, 2)), 0.25 + 0.35 * colour, 1.0, 1.0)
+        grip = _capsule(np.array([0.0, 2.0]), np.array([0.5, 16.0]), 1.2, 1.0)
+        yield Outline(at(grip), np.array([0.12, 0.12, 0.12]), sheen=0.9)
+        yield Outline(at(_rounded(2.4, 2.9, 2)), 0.25 + 0.35 * colour, sheen=1.0)
         yield Outline(at(_rounded(2.4, 0.5, 3) + np.array((0, 1.6))), np.array([0.5, 0.5, 0.5]))
     else:  # a sheet or book held up
         page = _rounded(5.5, 4.2, 12) * (1, 0.6 + 0.5 * p[4])
-        yield Outline(at(page), 0.35 + 0.65 * colour, 1.0, 0.3)
+        yield Outline(at(page), 0.35 + 0.65 * colour, sheen=0.3)
         for line in np.linspace(-0.6, 0.6, 5):
-            yield Outline(at(page * (0.8, 0.03) + (0, line * 4.2 * (0.6 + 0.5 * p[4]))), 0.3 * colour, 0.7)
+            yield Outline(at(page * (0.8, 0.03) + (0, line * 4.2 * (0.6 + 0.5 * p[4]))), 0.5 * colour)
 
 
 def _strand(shot: Shot) -> Iterator[Outline]:
@@ -291,13 +280,13 @@ def _strand(shot: Shot) -> Iterator[Outline]:
     p = face.place
     side = 1.0 if p[0] > 0.5 else -1.0
     t = np.linspace(0, 1, 10)
-    for lock in range(7):
-        start = np.array([side * (-1.0 + 0.55 * lock + 2 * p[1]), -8.0])
-        end = np.array([side * (2.2 + 0.75 * lock), 1.0 + 8 * p[2] + 1.3 * np.sin(2.4 * lock + 9 * p[3])])
+    for lock in range(9):
+        start = np.array([side * (-1.2 + 0.45 * lock + 2 * p[1]), -8.0])
+        end = np.array([side * (2.0 + 0.6 * lock), 1.0 + 8 * p[2] + 1.3 * np.sin(2.4 * lock + 9 * p[3])])
         bulge = side * (1.5 + p[4]) * np.sin(np.pi * t)
         middle = start + t[:, None] * (end - start) + np.stack([bulge, 0 * t], axis=1)
         width = (0.55 * (1 - t) ** 0.7 + 0.04)[:, None] * [1.0, 0]
         lift = 5.0 + 4.6 * np.cos(np.clip(middle[:, :1] / 7.4, -1.2, 1.2))
         points = np.concatenate([np.concatenate([m, -lift], axis=1) for m in (middle - width, (middle + width))])
         points[10:] = points[10:][::-1]
-        yield Outline(_on_head(shot, points), face.hair * (0.8 + 0.07 * lock), 0.96, 0.6)
+        yield Outline(_on_head(shot, points), face.hair * (1.2 - 0.45 * (lock % 3) / 2))

@@ -14,6 +14,7 @@ from datamodules.face_generator.deformation import EXPRESSION
 
 Domain = Literal["photo", "infrared"]
 SUBSETS = ("pose", "expression", "illumination", "makeup", "occlusion", "blur")
+HAIRLINE, TEMPLES, LENGTH, PARTING, VOLUME, WAVES, FRINGE, DENSITY, CURLS = range(9)  # columns of a hairdo
 OCCLUDERS = ("none", "sunglasses", "mask", "hand", "object", "strand", "scarf")
 
 
@@ -30,7 +31,9 @@ class FaceParameters:
         skin, lips, brow, iris, hair, shadow, blush, clothes: (M, 3) colours.
         makeup: (M, 4) amounts from 0 to 1 of lipstick, eye shadow, blush, lid line.
         surface: (M, 5) amounts of beard, moustache, freckles, wrinkles, shine.
-        hairdo: (M, 9) see `hair`.
+        hairdo: (M, 9) height of the hairline in cm, how far it recedes at the temples and long hair falls forward (0 to
+            1), height down to which hair hangs in cm, parting (-1 to 1), volume (about 1), waves (0 to 1), fringe (0 to
+            1), density (0 is bald), curls (0 to 1).
         glasses: (M,) wears clear glasses.
         light: (M, 3) unit vector to the lamp in the camera's frame.
         key, sky: (M, 3) strength of the lamp and of the light from everywhere.

@@ -8,7 +8,7 @@ import numpy as np
 
 from datamodules.crop import Floats
 from datamodules.face_generator.camera import Shot
-from datamodules.face_generator.hair import back_hair, conceals, front_hair
+from datamodules.face_generator.hair import back_hair, conceals, front_hair, hair_shell
 from datamodules.face_generator.mesh import Material, Mesh, head
 from datamodules.face_generator.occluders import occlude
 from datamodules.face_generator.parameters import FaceParameters
@@ -32,16 +32,17 @@ def render(face: FaceParameters, size: int) -> Image:
     """The picture (size, size, 3) of one face."""
     shot = Shot(face, size)
     canvas = backdrop(shot)
-    back_hair(canvas, shot)
+    shell = hair_shell(face)
+    back_hair(canvas, shot, shell)
     depths = _head(canvas, shot)
     clothe(canvas, shot)
-    front_hair(canvas, shot, depths)
+    front_hair(canvas, shot, shell, depths)
     occlude(canvas, shot)
     return develop(canvas, face)
 
 
 def _head(canvas: Canvas, shot: Shot) -> Floats:
-    """Draw head and neck; the distance (S, S) of what each pixel shows, infinite where there is no head."""
+    """Draw head and neck; the distance (S * S,) of what each pixel shows, infinite where there is no head."""
     mesh = head()
     vertices = mesh.deformed(shot.face.identity, shot.face.expression)
     places, depth = shot.place(vertices, mesh.torso)

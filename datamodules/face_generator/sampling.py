@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from datamodules.crop import Floats
 from datamodules.face_generator.deformation import EXPRESSION, IDENTITY
-from datamodules.face_generator.parameters import OCCLUDERS, Domain, FaceParameters
+from datamodules.face_generator.parameters import DENSITY, OCCLUDERS, Domain, FaceParameters
 
 Flags = NDArray[np.bool_]
 
@@ -89,6 +89,7 @@ def sample_parameters(seed: tuple[int, ...], index: NDArray[np.int64], domain: D
     if infrared:
         distance = 24 + 0.12 * (distance - 45)
     place = 0.5 + 0.02 * draw.normals(2)
+    hairdo = _hairdos(draw, masculine > 0.5, age, tone)
     return FaceParameters(
         identity=_identities(draw, masculine),
         expression=expression,
@@ -98,9 +99,9 @@ def sample_parameters(seed: tuple[int, ...], index: NDArray[np.int64], domain: D
         light=light,
         key=key,
         sky=sky,
-        hairdo=_hairdos(draw, masculine > 0.5, age, tone),
+        hairdo=hairdo,
         **_colours(draw, age, tone, masculine > 0.5, infrared),
-        **_obstacles(draw),
+        **_obstacles(draw, bald=hairdo[:, DENSITY] == 0),
         **_photographs(draw, infrared),
         infrared=np.full(len(index), float(infrared)),
         box=draw.uniforms(4),
@@ -189,7 +190,7 @@ def _colours(draw: _Draws, age: Floats, tone: Floats, man: Flags, infrared: bool
         beard * draw.chance(0.75),
         np.maximum(beard, bearded * draw.chance(0.3) * 0.8),
         draw.chance(0.15) * draw.uniform(0.4, 1) * fair,
-        np.clip((age - 0.45) / 0.4, 0, 1) * draw.uniform(0.5, 1),
+        np.clip((age - 0.5) / 0.35, 0, 1) * draw.uniform(0.5, 1),
         draw.uniform(0.1, 0.5) + 0.25 * (age < 0.5),
     ]
     if infrared:  # melanin hardly absorbs it, so skin, lips, hair and eyes come closer to each other
@@ -209,7 +210,7 @@ def _colours(draw: _Draws, age: Floats, tone: Floats, man: Flags, infrared: bool
 
 
 def _hairdos(draw: _Draws, man: Flags, age: Floats, tone: Floats) -> Floats:
-    """(M, 9): hairline, temples, side length, parting, volume, waves, fringe, density, curls; see `hair`."""
+    """Hairdos (M, 9)."""
     long = draw.chance(np.where(man, 0.1, 0.72))
     length = np.where(long, draw.uniform(4, 22), draw.uniform(-3, 1.2))
     fringe = draw.chance(0.25) * draw.uniform(0.4, 1.0) * np.where(man, 0.7, 1)
@@ -239,9 +240,10 @@ def _lights(draw: _Draws, odd: Flags, infrared: bool) -> tuple[Floats, Floats, F
     return light, strength[:, None] * np.clip(tint, 0.2, 1.5), fill[:, None] * np.clip(cool, 0.4, 1.5)
 
 
-def _obstacles(draw: _Draws) -> dict[str, Any]:
+def _obstacles(draw: _Draws, bald: Flags) -> dict[str, Any]:
     """What is in front of the face."""
     occluder = np.where(draw.chance(0.29), 1 + draw.choice(len(OCCLUDERS) - 1), 0)
+    occluder[bald & (occluder == OCCLUDERS.index("strand"))] = OCCLUDERS.index("hand")
     glasses = draw.chance(0.13) & (occluder != OCCLUDERS.index("sunglasses"))
     return {
         "occluder": occluder,

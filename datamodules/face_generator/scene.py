@@ -46,7 +46,7 @@ def backdrop(shot: Shot) -> Canvas:
     tones = np.clip(colours * np.sqrt(lamp), 0, 1) * 255
     image = np.empty((SMALL, SMALL, 3), np.uint8)
     image[:] = tones[0] + _DOWN * (tones[1] - tones[0])
-    shapes = int(rng.integers(0, 14))
+    shapes = int(rng.integers(0, 10))
     place = rng.uniform(-6, SMALL + 6, (shapes, 2))
     extent, kinds = rng.uniform(2, 26, (shapes, 2)), rng.random((shapes, 2))
     for (x, y), (width, height), (kind, angle), tone in zip(place, extent, kinds, tones[2:].tolist(), strict=False):

@@ -50,7 +50,7 @@ def evaluated(folder):
     samples = [dataset[index] for index in range(len(dataset))]
     with torch.inference_mode():
         found = module(torch.stack([sample["image"] for sample in samples])).landmarks.numpy()
-    return samples, found, module.mean_landmarks.numpy()
+    return samples, found, module.mean_shape.numpy() * samples[0]["image"].shape[-1] - 0.5
 
 
 def error(points, sample):

@@ -196,12 +196,12 @@ def test_validation_faces_do_not_depend_on_where_the_data_lies(tmp_path):
 
 
 @pytest.mark.parametrize("box", ["landmarks-1.2", "image"])
-def test_mean_landmarks_are_the_mean_of_the_training_crops(tmp_path, box):
+def test_mean_shape_is_the_mean_of_the_training_crops(tmp_path, box):
     data = CSVLandmarks(write_csv(tmp_path, train=12), "wflw-98", size=64, box=box)
     data.setup("fit")
     clean = data.train_dataloader().dataset
     expected = torch.stack([clean[row]["landmarks"] for row in range(len(clean))]).mean(dim=0)
-    torch.testing.assert_close(data.mean_landmarks(), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(data.mean_shape() * 64 - 0.5, expected, atol=1e-4, rtol=0)
 
 
 # Workers that are started afresh get the dataset as bytes

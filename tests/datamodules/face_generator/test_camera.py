@@ -22,7 +22,7 @@ def test_rotation_by_hand(angles, point, expected):
 
 def test_projection_by_hand():
     camera = np.array([[100.0, 0.03, 0.5, 0.4]])
-    points = np.stack([ANCHOR, ANCHOR + [2, 1, 0], ANCHOR + [2, 1, 100]])
+    points = np.stack([ANCHOR, ANCHOR + np.array([2, 1, 0]), ANCHOR + np.array([2, 1, 100])])
     # In the anchor's plane a cm is 0.03 canvas sides; twice as far from the camera it is half of that.
     expected = [(0.5, 0.4), (0.56, 0.43), (0.53, 0.415)]
     np.testing.assert_allclose(project(points[None], np.zeros((1, 3)), camera)[0], expected, atol=1e-12)
@@ -41,7 +41,7 @@ def test_one_face_is_projected_as_many_are():
 
 def test_points_on_a_line_of_sight_share_a_pixel():
     angles, camera = turned(40, 15, -5), np.array([[80.0, 0.03, 0.5, 0.5]])
-    eye, point = viewpoint(angles, camera)[0], PIVOT + [3, 1, -6]
+    eye, point = viewpoint(angles, camera)[0], PIVOT + np.array([3, 1, -6])
     near = point + 0.3 * (eye - point)
     places = project(np.stack([point, near])[None], angles, camera)[0]
     np.testing.assert_allclose(places[0], places[1], atol=1e-12)

@@ -114,7 +114,7 @@ def test_no_faces_on_any_process_give_nan(gathered):
 class GreyFaces(LightningDataModule):
     num_landmarks, subset_names = POINTS, SUBSETS
 
-    def mean_landmarks(self):
+    def mean_shape(self):
         return torch.zeros(POINTS, 2)
 
     def train_dataloader(self):
