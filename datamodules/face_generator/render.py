@@ -9,7 +9,7 @@ import numpy as np
 from datamodules.crop import Floats
 from datamodules.face_generator.camera import Shot
 from datamodules.face_generator.hair import back_hair, conceals, front_hair, hair_shell
-from datamodules.face_generator.mesh import Material, Mesh, head
+from datamodules.face_generator.mesh import TEXELS, Material, Mesh, head
 from datamodules.face_generator.occluders import occlude
 from datamodules.face_generator.parameters import FaceParameters
 from datamodules.face_generator.raster import (
@@ -24,7 +24,7 @@ from datamodules.face_generator.raster import (
     smooth_normals,
 )
 from datamodules.face_generator.scene import backdrop, clothe, develop
-from datamodules.face_generator.texture import textures
+from datamodules.face_generator.texture import layers
 from datamodules.transforms import Image
 
 
@@ -83,14 +83,15 @@ def _byte(value: Floats) -> np.ndarray:
 
 def _skin(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
     """Linear colour (3, K) of skin with brows, lips, beard and make-up."""
-    face, maps = shot.face, textures()
-    triangles = mesh.triangles
+    face, triangles = shot.face, mesh.triangles
     normals = smooth_normals(vertices, mesh.faces)
     directions = np.stack([shot.light, shot.half, shot.up])
     u, v, *lit = pixels.of(np.concatenate([mesh.texels, corner_values(normals @ directions.T, triangles)]))
     mixture, base = _mixture(face, directions)
     mixed = np.repeat(base, len(u), axis=1)
-    for texture, matrix in zip(maps.layers, mixture, strict=True):
+    shrink = 1 if TEXELS < 1.5 * face.camera[1] * shot.size else 2 if TEXELS < 3 * face.camera[1] * shot.size else 4
+    u, v = ((place + np.float32(0.5)) / np.float32(shrink) - np.float32(0.5) for place in (u, v))
+    for texture, matrix in zip(layers(shrink), mixture, strict=True):
         if matrix.any():
             mixed += matrix @ sampled(texture, u, v).astype(np.float32).T
     albedo = np.maximum(mixed[:3], np.float32(0.002))
@@ -106,7 +107,7 @@ def _skin(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
 
 
 def _mixture(face: FaceParameters, directions: Floats) -> tuple[Floats, Floats]:
-    """How texels (0 to 255) add up: matrices (4, 8, 4) for the four layers of `Textures`, and an offset (8, 1).
+    """How texels (0 to 255) add up: matrices (4, 8, 4) for the four `texture.layers`, and an offset (8, 1).
 
     The eight sums are linear colour, changes of the cosines to lamp, mirror direction and sky, hollows and shine.
     """

@@ -55,11 +55,6 @@ class Textures:
     strands: Bytes
     grain: Bytes
 
-    @property
-    def layers(self) -> tuple[Bytes, Bytes, Bytes, Bytes]:
-        """The maps over the head's texture, 16 channels in all."""
-        return self.paint, self.relief, self.age, self.makeup
-
 
 @cache
 def textures() -> Textures:
@@ -92,6 +87,17 @@ def textures() -> Textures:
         clouds=np.repeat(noise.astype(np.uint8)[..., None], 3, axis=2),
         strands=_noise(rng, ((1.0, 60, 1.0), (3.0, 90, 0.9), (9.0, 120, 0.7))).astype(np.uint8),
         grain=np.clip(128 + grain, 0, 255).astype(np.uint8),
+    )
+
+
+@cache
+def layers(shrink: int) -> tuple[Bytes, ...]:
+    """The four maps over the head's texture, 16 channels in all, averaged over ``shrink`` x ``shrink`` texels."""
+    maps = textures()
+    width, height = TEXTURE_SHAPE[1] // shrink, TEXTURE_SHAPE[0] // shrink
+    return tuple(
+        np.asarray(cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        for layer in (maps.paint, maps.relief, maps.age, maps.makeup)
     )
 
 
