@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from datamodules.crop import Floats
 from datamodules.face_generator.camera import Shot
 from datamodules.face_generator.parameters import CURLS, DENSITY, FRINGE, LENGTH, VOLUME, WAVES, FaceParameters
-from datamodules.face_generator.raster import Canvas, Ints, corner_values, paint, rasterise, sampled
+from datamodules.face_generator.raster import Canvas, Ints, corner_mean, corner_values, paint, rasterise, sampled
 from datamodules.face_generator.scene import fixed, seen
 from datamodules.face_generator.texture import textures
 
@@ -63,6 +63,8 @@ def _shortness(face: FaceParameters) -> float:
 
 
 _ANGLES = np.linspace(-np.pi, np.pi, 721)  # at which the lower edge of the hair is tabulated
+_TIPS = (_ANGLES * 120).astype(np.int64) & 511  # where the tips' lengths are in the texture of strands
+_AT_SIDES = 0.6 * np.clip(np.abs(_ANGLES) - 0.9, 0, 1)
 
 
 def _edge(face: FaceParameters, angle: Floats) -> Floats:
@@ -84,8 +86,8 @@ def _edge(face: FaceParameters, angle: Floats) -> Floats:
 def cover(face: FaceParameters, angle: Floats, height: Floats) -> Floats:
     """How much hair (K,) there is at angles (K,) round the head, 0 at the nose, and heights (K,) in cm, 0 to 1."""
     fringe, density, curls = face.hairdo[[FRINGE, DENSITY, CURLS]]
-    tips = textures().strands[40, (_ANGLES * 120).astype(np.int64) & 511] / 255 - 0.5
-    edge = _edge(face, _ANGLES) + tips * (0.5 + 2.2 * fringe + 0.6 * np.clip(np.abs(_ANGLES) - 0.9, 0, 1))
+    tips = textures().strands[40, _TIPS] / 255 - 0.5
+    edge = _edge(face, _ANGLES) + tips * (0.5 + 2.2 * fringe + _AT_SIDES)
     sharpness = 1 / (0.6 + 0.6 * curls + 0.8 * (1 - density))
     nearest = (angle * (360 / np.pi) + 360.5).astype(np.int64)
     inside = (edge * sharpness + 0.5).astype(np.float32).take(nearest) - height * np.float32(sharpness)
@@ -136,7 +138,7 @@ def front_hair(canvas: Canvas, shot: Shot, shell: Shell, depths: Floats) -> None
     places, depth = shot.place(vertices)
     pixels = rasterise(places, depth, triangles, shot.size)
     angle, height = pixels.of(corner_values(chart, triangles))
-    away = np.take(depth[triangles].mean(axis=1), pixels.triangle)
+    away = corner_mean(depth, triangles).take(pixels.triangle)
     alpha = cover(face, angle, height)
     shown = np.flatnonzero((alpha > 0.01) & (away < np.take(depths, pixels.at) + 4))
     pixels, angle, height, alpha = pixels.where(shown), angle[shown], height[shown], alpha[shown]
@@ -167,8 +169,8 @@ def _coloured(face: FaceParameters, strand: Floats, lamp: Floats, half: Floats) 
     return np.stack([own[i] * body * (diffuse * key[i] + np.float32(0.8) * sky[i]) + band * shine[i] for i in range(3)])
 
 
-def conceals(face: FaceParameters, angle: Floats, height: Floats) -> NDArray[np.bool_]:
-    """Which places (V,) of the scalp lie so deep under the hair that they need not be drawn."""
+def conceals(face: FaceParameters, angle: Floats, height: Floats) -> Floats:
+    """1 for places (V,) of the scalp that lie so deep under the hair that they need not be drawn, else 0."""
     if face.hairdo[DENSITY] < 1:
-        return np.zeros(len(angle), bool)
-    return (_edge(face, angle) - height > 2.5) & (height < -3)
+        return np.zeros(len(angle))
+    return ((_edge(face, angle) - height > 2.5) & (height < -3)).astype(float)

@@ -181,7 +181,7 @@ def _skin_chart() -> Floats:
     holes = [closed_curve(marks[list(hole)], 2).astype(np.float32) for hole in HOLES]
     chin = np.concatenate([marks[9:24] * (share, 1) for share in (0.4, 0.8)])  # which curves most
     filling = [np.delete(points, [96, 97], axis=0), chin]
-    for spacing, widest, top, bottom in ((1.25, 4.6, -3.2, 10.6), (2.2, np.inf, -9, 11), (3.2, np.inf, -10.8, 8)):
+    for spacing, widest, top, bottom in ((1.4, 4.6, -3.2, 10.6), (2.2, np.inf, -9, 11), (3.4, np.inf, -10.8, 8)):
         y, s = np.mgrid[-12 : 11.5 : spacing * 0.87, -15:15.01:spacing]
         s += spacing / 2 * (np.arange(len(s))[:, None] % 2)
         s -= s[:, [0, -1]].mean(axis=1, keepdims=True)  # each row symmetric
@@ -234,7 +234,7 @@ def _add_neck(parts: _Parts) -> tuple[Indices, Indices]:
     angle = np.linspace(-1.75, 1.75, 17)
     rows = []
     for t, radius, middle in ((0.0, 5.3, 0.6), (0.5, 5.5, -0.4), (1.0, 7.4, -1.6)):
-        y = (9.3 + 2.2 * np.cos(angle)) * (1 - t) + t * (16.5 + 1.2 * np.cos(angle))
+        y = (9.3 + 2.2 * np.cos(angle)) * (1 - t) + t * (16.2 + 2.0 * np.cos(angle))
         rows.append(np.stack([radius * np.sin(angle), y, -(middle + (radius - 0.6) * np.cos(angle))], axis=-1))
     vertices = parts.points(np.stack(rows))
     x, y0, width, height = NECK_TILE

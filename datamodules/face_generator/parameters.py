@@ -3,7 +3,7 @@
 Parameters are arrays with one row a face, so a row is a face, and rows that change slowly are a video.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -83,7 +83,7 @@ class FaceParameters:
 
     def __getitem__(self, rows: int | slice | NDArray[np.int64]) -> "FaceParameters":
         """Some of the faces; one without the leading axis for an int."""
-        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        return FaceParameters(*(column[rows] for column in vars(self).values()))
 
 
 def subsets(faces: FaceParameters) -> NDArray[np.bool_]:

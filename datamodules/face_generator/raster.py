@@ -67,7 +67,7 @@ def rasterise(
     inside = (x.max(axis=0) > -1) & (y.max(axis=0) > -1) & (x.min(axis=0) < size) & (y.min(axis=0) < size)
     front = (area > LEAST_AREA) & inside
     shown = np.flatnonzero(front) if only is None else only[front[only]]
-    key = depth[triangles[shown]].sum(axis=1)
+    key = corner_mean(depth, triangles)[shown]
     if layer is not None:
         key = key - 1e6 * layer[shown]
     order = shown[np.argsort(-key)]
@@ -99,6 +99,12 @@ def _positions(size: int) -> tuple[Floats, Floats]:
     """Row and column (S * S,) of each pixel of a canvas."""
     row, column = np.indices((size, size), np.float32).reshape(2, -1)
     return row, column
+
+
+def corner_mean(values: Floats, triangles: Ints) -> Floats:
+    """Mean (T,) over each triangle's corners of values (V,) at the vertices."""
+    first, second, third = triangles.T
+    return (values.take(first) + values.take(second) + values.take(third)) / 3
 
 
 def corner_values(values: Floats, triangles: Ints) -> Floats:

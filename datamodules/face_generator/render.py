@@ -15,6 +15,7 @@ from datamodules.face_generator.parameters import FaceParameters
 from datamodules.face_generator.raster import (
     Canvas,
     Pixels,
+    corner_mean,
     corner_values,
     mix_over,
     paint,
@@ -30,12 +31,12 @@ from datamodules.transforms import Image
 
 def render(face: FaceParameters, size: int) -> Image:
     """The picture (size, size, 3) of one face."""
-    shot = Shot(face, size)
-    canvas = backdrop(shot)
+    shot, rng = Shot(face, size), np.random.default_rng(int(face.scene))
+    canvas = backdrop(shot, rng)
     shell = hair_shell(face)
     back_hair(canvas, shot, shell)
     depths = _head(canvas, shot)
-    clothe(canvas, shot)
+    clothe(canvas, shot, rng)
     front_hair(canvas, shot, shell, depths)
     occlude(canvas, shot)
     return develop(canvas, face)
@@ -46,7 +47,7 @@ def _head(canvas: Canvas, shot: Shot) -> Floats:
     mesh = head()
     vertices = mesh.deformed(shot.face.identity, shot.face.expression)
     places, depth = shot.place(vertices, mesh.torso)
-    concealed = conceals(shot.face, mesh.angle, mesh.neutral[:, 1])[mesh.triangles].all(axis=1)
+    concealed = corner_mean(conceals(shot.face, mesh.angle, mesh.neutral[:, 1]), mesh.triangles) > 0.9
     if (vertices[95:92:-1, 1] - vertices[89:92, 1]).max() < 0.05:  # a closed mouth hides what is in it
         concealed |= mesh.material >= Material.CAVITY
     shown = np.flatnonzero(~concealed)
@@ -61,7 +62,7 @@ def _head(canvas: Canvas, shot: Shot) -> Floats:
             colour[:, chosen] = lit(shot, mesh, pixels.where(chosen), vertices)
     size = shot.size
     depths = np.full(size * size, np.inf, np.float32)
-    depths[pixels.at] = depth[mesh.triangles].mean(axis=1).astype(np.float32).take(pixels.triangle)
+    depths[pixels.at] = corner_mean(depth, mesh.triangles).astype(np.float32).take(pixels.triangle)
     mask = np.isfinite(depths).view(np.uint8).reshape(size, size) * np.uint8(255)
     softened = cv2.blur(mask, (3, 3)).ravel()[pixels.at]
     edge = np.flatnonzero(softened < 200)
@@ -89,7 +90,8 @@ def _skin(shot: Shot, mesh: Mesh, pixels: Pixels, vertices: Floats) -> Floats:
     u, v, *lit = pixels.of(np.concatenate([mesh.texels, corner_values(normals @ directions.T, triangles)]))
     mixture, base = _mixture(face, directions)
     mixed = np.repeat(base, len(u), axis=1)
-    shrink = 1 if TEXELS < 1.5 * face.camera[1] * shot.size else 2 if TEXELS < 3 * face.camera[1] * shot.size else 4
+    per_pixel = TEXELS / (face.camera[1] * shot.size)  # texels a pixel of the canvas
+    shrink = 1 if per_pixel < 1.5 else 2 if per_pixel < 3 else 4  # so that none is skipped
     u, v = ((place + np.float32(0.5)) / np.float32(shrink) - np.float32(0.5) for place in (u, v))
     for texture, matrix in zip(layers(shrink), mixture, strict=True):
         if matrix.any():

@@ -37,9 +37,9 @@ def piece(texture: Canvas, width: int, height: int, rng: np.random.Generator) ->
     return texture[y : y + height, x : x + width]
 
 
-def backdrop(shot: Shot) -> Canvas:
+def backdrop(shot: Shot, rng: np.random.Generator) -> Canvas:
     """A background (S, S, 3): gradients and shapes out of focus."""
-    face, rng = shot.face, np.random.default_rng(int(shot.face.scene))
+    face = shot.face
     lamp = (face.sky + 0.5 * face.key) * rng.uniform(0.5, 1.4) * (1 - 0.85 * face.infrared)  # its lamp is weak
     colours = rng.uniform(0.05, 0.95, (18, 3))
     colours += rng.uniform(0.3, 0.95, (18, 1)) * (colours.mean(axis=1, keepdims=True) - colours)
@@ -73,10 +73,10 @@ _SHOULDERS = np.array([
 _ACROSS = np.linspace(1, -1, 13)
 
 
-def clothe(canvas: Canvas, shot: Shot) -> None:
+def clothe(canvas: Canvas, shot: Shot, rng: np.random.Generator) -> None:
     """Draw shoulders and collar below the neck on a canvas (S, S, 3)."""
-    face, size, rng = shot.face, shot.size, np.random.default_rng((int(shot.face.scene), 1))
-    depth, square = rng.uniform(0.5, 6.5), rng.uniform(0.3, 1.6)
+    face, size = shot.face, shot.size
+    depth, square = rng.uniform(0.3, 1.7), rng.uniform(0.3, 1.6)
     dip = 14.0 + 2.2 * (1 - _ACROSS**2) ** square + depth * (1 - np.abs(_ACROSS) ** (2 * square))
     neckline = np.stack([5.6 * _ACROSS, dip, 2.0 - 6.5 * (1 - _ACROSS**2)], axis=1)
     places, _ = shot.place(np.concatenate([_SHOULDERS, neckline]), 1.0)
