@@ -77,8 +77,9 @@ class LandmarkModule(LightningModule):
     def predict_step(self, batch: LandmarkBatch, batch_idx: int) -> dict[str, Tensor]:
         """``index`` (B,), ``landmarks`` (B, N, 2) in pixels of the original image, ``confidence`` (B, N)."""
         prediction: LandmarkPrediction = self(batch["image"])
-        linear, offset = batch["crop"][..., :2], batch["crop"][..., 2]
-        original = prediction.landmarks @ linear.transpose(1, 2) + offset.unsqueeze(1)
+        linear, offset = batch["crop"][..., :2].unsqueeze(1), batch["crop"][..., 2].unsqueeze(1)
+        # A sum of products: autocast would round a matrix product to bfloat16, many pixels of a large photograph.
+        original = (linear * prediction.landmarks.unsqueeze(-2)).sum(dim=-1) + offset
         return {"index": batch["index"], "landmarks": original, "confidence": prediction.confidence}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

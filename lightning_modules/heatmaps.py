@@ -22,13 +22,14 @@ def barycentre(heatmaps: Tensor) -> Tensor:
     """Centre of mass (..., 2) as (x, y) in cells, of non-negative heatmaps (..., h, w)."""
     height, width = heatmaps.shape[-2:]
     total = heatmaps.sum(dim=(-2, -1)).clamp_min(torch.finfo(heatmaps.dtype).tiny)
-    x = heatmaps.sum(dim=-2) @ torch.arange(width, dtype=heatmaps.dtype, device=heatmaps.device)
-    y = heatmaps.sum(dim=-1) @ torch.arange(height, dtype=heatmaps.dtype, device=heatmaps.device)
+    # Sums of products, not matrix products: autocast would round those to bfloat16, a fifth of a cell.
+    x = (heatmaps.sum(dim=-2) * torch.arange(width, dtype=heatmaps.dtype, device=heatmaps.device)).sum(dim=-1)
+    y = (heatmaps.sum(dim=-1) * torch.arange(height, dtype=heatmaps.dtype, device=heatmaps.device)).sum(dim=-1)
     return torch.stack([x, y], dim=-1) / total.unsqueeze(-1)
 
 
 def spread(heatmaps: Tensor) -> Tensor:
-    """Standard deviation (...) in cells of heatmaps (..., h, w) read as distributions: sqrt(var x + var y).
+    """Root of the total variance, sqrt(var x + var y), in cells (...), of heatmaps (..., h, w) read as distributions.
 
     The official LDEQ code subtracts a mean in [0, 1] from a grid of 0..63, so that a one-hot heatmap reports 0.49
     rather than 0; here mean and grid share a unit.

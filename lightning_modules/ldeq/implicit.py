@@ -8,13 +8,14 @@ Each way finds the equilibrium and returns states that autograd tracks: one, or 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lightning_modules.ldeq.solvers import TINY, Anderson, Map, Solution, Solver
+from lightning_modules.ldeq.solvers import TINY, Anderson, Map, Solution, Solver, check_range
 
 
 class Equilibrium(NamedTuple):
@@ -108,6 +109,9 @@ class DampedUnrolling(Gradient):
     steps: int = 5
     damping: float = 0.5
 
+    def __post_init__(self) -> None:
+        check_range(self, steps=(1, inf), damping=(0, 0.999))
+
     def __call__(self, f: Map, z0: Tensor, solver: Solver) -> Equilibrium:
         """The state after ``steps`` tracked steps; see `Gradient`."""
         solution = solver(f, z0)
@@ -125,6 +129,9 @@ class Unrolled(Gradient):
     """
 
     steps: int = 4
+
+    def __post_init__(self) -> None:
+        check_range(self, steps=(1, inf))
 
     def __call__(self, f: Map, z0: Tensor, solver: Solver) -> Equilibrium:
         """One state a step; see `Gradient`. The solver is not used."""

@@ -14,6 +14,7 @@ from lightning_modules.ldeq.implicit import Equilibrium, Gradient, Implicit, Sin
 from lightning_modules.ldeq.losses import MeanSquare, PointLoss
 from lightning_modules.ldeq.network import STRIDE, Cell, Stem, initialize
 from lightning_modules.ldeq.solvers import Anderson, Map, Solution, Solver
+from lightning_modules.ldeq.statistics import SolverStatistics
 
 DIVERGED = 0.5  # an untrained cell leaves a mean relative residual of 0.3 to 0.5, a trained one of about 0.01
 
@@ -73,27 +74,53 @@ class LDEQ(LandmarkModule):
     ) -> None:
         super().__init__(num_landmarks)
         self.save_hyperparameters()
-        for key, value in (("width", width), ("width_step", width_step)):
-            if value % groups:
-                raise ValueError(f"model.init_args.{key} is {value}, expected a multiple of groups ({groups})")
+        self._check_options()
         self.maps = num_landmarks + extra_maps
         self.multiple = STRIDE * 2**depth
         self.stem = Stem(injection_width)
         self.cell = Cell(self.maps, injection_width, width, width_step, depth, groups, temperature)
         initialize(self)
         self.to(memory_format=torch.channels_last)  # 5 to 10 % faster convolutions on CPUs, more on GPUs
-        self.solver, self.gradient, self.early_gradient, self.early_epochs = (
-            solver,
-            gradient,
-            early_gradient,
-            early_epochs,
-        )
+        self.solver, self.gradient = solver, gradient
+        self.early_gradient, self.early_epochs = early_gradient, early_epochs
         self.evaluation_solver = replace(solver, max_iterations=evaluation_iterations)
         self.video_solver = replace(solver, max_iterations=video_iterations)
         self.loss, self.lr, self.weight_decay, self.warmup = loss, lr, weight_decay, warmup
-        self._solved: Solution | None = None  # the last forward solve, for logging
+        self.statistics = SolverStatistics(solver.tolerance)  # of validation or test
+        self._solved: Solution | None = None  # the last forward solve
         self._backward_solutions: list[Solution] = []
         self._residuals: list[Tensor] = []  # of this epoch's training steps
+
+    def _check_options(self) -> None:
+        options = self.hparams
+        least = {
+            "injection_width": 4,
+            "width": 1,
+            "width_step": 0,
+            "depth": 1,
+            "groups": 1,
+            "extra_maps": 0,
+            "early_epochs": 0,
+            "evaluation_iterations": 1,
+            "video_iterations": 1,
+            "lr": 0,
+            "weight_decay": 0,
+            "warmup": 0,
+        }
+        for key, value in least.items():
+            if not options[key] >= value:
+                raise ValueError(f"model.init_args.{key} is {options[key]}, expected at least {value}")
+        for key in ("width", "width_step"):
+            if options[key] % options["groups"]:
+                raise ValueError(
+                    f"model.init_args.{key} is {options[key]}, expected a multiple of groups ({options['groups']})"
+                )
+        if not options["temperature"] > 0:
+            raise ValueError(f"model.init_args.temperature is {options['temperature']}, expected more than 0")
+        if options["warmup"] > 1:
+            raise ValueError(
+                f"model.init_args.warmup is {options['warmup']}, expected a share of the training, at most 1"
+            )
 
     def inject(self, image: Tensor) -> tuple[Map, Tensor]:
         """The map whose fixed point is sought, and zeros (B, K, h, w) to start from, for images (B, 3, H, W)."""
@@ -122,16 +149,22 @@ class LDEQ(LandmarkModule):
         return LandmarkPrediction(self.decode(z), confidence, heatmaps)
 
     def forward(self, image: Tensor) -> LandmarkPrediction:
-        """Landmarks of uint8 images (B, 3, H, W), each solved from zeros."""
-        f, z0 = self.inject(image)
-        self._solved = self.evaluation_solver(f, z0)
-        return self.predict(self._solved.image)
+        """Landmarks of uint8 images (B, 3, H, W), each solved from zeros, in float32 whatever the trainer's precision.
+
+        bfloat16 cannot resolve a relative residual below about 0.01: the solver would spend all its iterations, and
+        the landmarks would move by a fifth of a pixel.
+        """
+        with torch.autocast(image.device.type, enabled=False):
+            f, z0 = self.inject(image)
+            self._solved = self.evaluation_solver(f, z0)
+            return self.predict(self._solved.image)
 
     def track(self, frame: Tensor, state: Tensor | None) -> tuple[LandmarkPrediction, Tensor]:
         """Recurrence without recurrence: start from the last frame's equilibrium (V, K, h, w) and stop early."""
-        f, z0 = self.inject(frame)
-        solution = self.evaluation_solver(f, z0) if state is None else self.video_solver(f, state)
-        return self.predict(solution.image), solution.image
+        with torch.autocast(frame.device.type, enabled=False):
+            f, z0 = self.inject(frame)
+            solution = self.evaluation_solver(f, z0) if state is None else self.video_solver(f, state)
+            return self.predict(solution.image), solution.image
 
     def equilibrium(self, image: Tensor, epoch: int) -> Equilibrium:
         """The tracked equilibrium of images in training, by the gradient of this epoch."""
@@ -150,21 +183,27 @@ class LDEQ(LandmarkModule):
         loss = sum((w * value for w, value in zip(weights, losses, strict=True)), torch.zeros_like(losses[0]))
         loss = loss / sum(weights)
         self.log("train/loss", loss, prog_bar=True)
-        self._log_solution("train", found.solution, self.solver)
-        self._residuals.append(found.solution.residual.mean())
+        self._log_training(found.solution)
         self._backward_solutions = found.backward
         return loss
+
+    def _log_training(self, solution: Solution) -> None:
+        """Means over the epoch, and its worst residual."""
+        self._residuals.append(solution.residual.mean())
+        means = {
+            "train/residual": solution.residual.mean(),
+            "train/iterations": solution.iterations.float().mean(),
+            "train/unconverged": (solution.residual > self.solver.tolerance).float().mean(),
+        }
+        self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True)
+        worst = solution.residual.max()
+        self.log("train/worst_residual", worst, on_step=False, on_epoch=True, reduce_fx="max", sync_dist=True)
 
     def on_after_backward(self) -> None:
         """Log how the backward solve fared."""
         for solution in self._backward_solutions:
-            self.log("train/backward_residual", solution.residual.mean())
-
-    def validation_step(self, batch: LandmarkBatch, batch_idx: int) -> None:
-        """Metric rows of one batch, and how the solver fared."""
-        super().validation_step(batch, batch_idx)
-        if self._solved is not None:
-            self._log_solution("val", self._solved, self.evaluation_solver, sync_dist=True)
+            residual = solution.residual.mean()
+            self.log("train/backward_residual", residual, on_step=False, on_epoch=True, sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
         """Stop a run whose cell has no equilibrium left.
@@ -172,26 +211,38 @@ class LDEQ(LandmarkModule):
         Raises:
             ValueError: if the epoch's mean relative residual shows it; says which option to change.
         """
-        residual = torch.stack(self._residuals).mean().item()
+        residual = torch.stack(self._residuals).mean()
         self._residuals.clear()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(residual)  # so that all processes stop, or none
+            residual = residual / torch.distributed.get_world_size()
         if self.current_epoch >= self.early_epochs and not residual <= DIVERGED:
             raise ValueError(
                 f"LDEQ found no equilibrium in epoch {self.current_epoch}: mean relative residual {residual:.2f}, "
                 f"expected at most {DIVERGED}; lower model.init_args.lr, raise model.init_args.early_epochs or "
-                "model.init_args.solver.init_args.max_iterations, or lower model.init_args.temperature"
+                "model.init_args.solver.init_args.max_iterations, or raise model.init_args.temperature"
             )
 
-    def _log_solution(self, stage: str, solution: Solution, solver: Solver, sync_dist: bool = False) -> None:
-        unconverged = (solution.residual > solver.tolerance).float()
-        means = {
-            f"{stage}/residual": solution.residual.mean(),
-            f"{stage}/iterations": solution.iterations.float().mean(),
-            f"{stage}/unconverged": unconverged.mean(),
-        }
-        size = len(unconverged)
-        self.log_dict(means, batch_size=size, sync_dist=sync_dist)
-        worst = solution.residual.max()
-        self.log(f"{stage}/worst_residual", worst, batch_size=size, reduce_fx="max", sync_dist=sync_dist)
+    def _evaluate(self, metrics: Any, batch: LandmarkBatch) -> LandmarkPrediction:
+        prediction = super()._evaluate(metrics, batch)
+        if self._solved is not None:
+            self.statistics.update(self._solved, batch["index"])
+        return prediction
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the validation faces, and how the solver fared."""
+        super().on_validation_epoch_end()
+        self._log_statistics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the test faces, and how the solver fared."""
+        super().on_test_epoch_end()
+        self._log_statistics("test")
+
+    def _log_statistics(self, stage: str) -> None:
+        # Values, not the object: it has four of them. They are of all processes' rows already, and the same on each.
+        self.log_dict({f"{stage}/{key}": value for key, value in self.statistics.compute().items()})
+        self.statistics.reset()
 
     def configure_optimizers(self) -> Any:
         """AdamW; the learning rate rises over ``warmup`` and falls along a cosine, a function of the step alone."""

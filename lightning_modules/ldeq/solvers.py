@@ -9,6 +9,7 @@ R samples still running, D values a sample, m steps remembered.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -41,6 +42,15 @@ class Memory(ABC):
         """Forget the samples where ``running`` (R,) is False."""
 
 
+def check_range(options: object, **ranges: tuple[float, float]) -> None:
+    """Refuse an attribute outside its range (both ends allowed), with a ValueError that names it."""
+    for name, (least, most) in ranges.items():
+        value = getattr(options, name)
+        if not least <= value <= most:
+            expected = f"at least {least:g}" if most == inf else f"{least:g} to {most:g}"
+            raise ValueError(f"{name} of {type(options).__name__} is {value}, expected {expected}")
+
+
 @dataclass(frozen=True)
 class Solver(ABC):
     """Iterates until a sample's relative residual is at most ``tolerance``, ``max_iterations`` evaluations at most."""
@@ -49,11 +59,7 @@ class Solver(ABC):
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.max_iterations < 1 or not self.tolerance >= 0:
-            raise ValueError(
-                f"solver: max_iterations is {self.max_iterations} and tolerance {self.tolerance}, "
-                "expected at least 1 and at least 0"
-            )
+        check_range(self, max_iterations=(1, inf), tolerance=(0, inf))
 
     @abstractmethod
     def remember(self, z: Tensor) -> Memory:
@@ -85,7 +91,9 @@ class Solver(ABC):
             if not running.all():
                 memory.keep(running)
                 rows, z, fz, residual = rows[running], z[running], fz[running], residual[running]
-            z = _first_finite(memory.step(z, residual), fz, image[rows], best[rows])
+            with torch.autocast(z.device.type, enabled=False):  # it would round the method's own products
+                step = memory.step(z, residual)
+            z = _first_finite(step, fz, image[rows], best[rows])
         return Solution(best.view(shape), image.view(shape), lowest, iterations)
 
 
@@ -102,6 +110,10 @@ class FixedPoint(Solver):
     """z <- (1 - damping) f(z) + damping z."""
 
     damping: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, damping=(0, 0.999))
 
     def remember(self, z: Tensor) -> Memory:
         """Nothing but the damping."""
@@ -133,6 +145,10 @@ class Anderson(Solver):
     memory: int = 5
     ridge: float = 1e-6
     mixing: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, memory=(1, inf), ridge=(0, inf), mixing=(0, 1))
 
     def remember(self, z: Tensor) -> Memory:
         """Room for m iterates and residuals."""
@@ -180,6 +196,10 @@ class Broyden(Solver):
     """
 
     memory: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, memory=(1, inf))
 
     def remember(self, z: Tensor) -> Memory:
         """Room for the rank-one updates of the inverse Jacobian."""

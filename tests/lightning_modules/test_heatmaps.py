@@ -26,7 +26,7 @@ def test_barycentre_is_scale_free_and_moves_with_the_map():
     torch.testing.assert_close(moved, torch.tensor([1.0, 0.0], dtype=torch.float64).expand(2, 3, 2))
 
 
-def test_spread_of_a_point_is_zero_and_of_a_gaussian_its_sigma():
+def test_spread_of_a_point_is_zero_and_of_a_gaussian_its_sigma_along_both_axes():
     point = torch.zeros(1, 1, 64, 64, dtype=torch.float64)
     point[0, 0, 32, 32] = 1
     assert spread(point).item() == 0.0  # the official formula says 0.49
@@ -38,3 +38,10 @@ def test_spread_of_a_point_is_zero_and_of_a_gaussian_its_sigma():
 def test_an_empty_heatmap_gives_no_nan():
     assert barycentre(torch.zeros(1, 1, 4, 4)).isfinite().all()
     assert spread(torch.zeros(1, 1, 4, 4)).isfinite().all()
+
+
+def test_autocast_does_not_round_a_reading():
+    heatmaps = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) ** 8
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = barycentre(heatmaps), spread(heatmaps)
+    torch.testing.assert_close(rounded, (barycentre(heatmaps), spread(heatmaps)), atol=1e-4, rtol=0)

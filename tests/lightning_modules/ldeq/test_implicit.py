@@ -107,3 +107,9 @@ def test_no_graph_without_gradients(cell):
         x = torch.randn(1, 4, 8, 8, dtype=torch.float64)
         found = Implicit()(lambda z, rows: cell(z, x[rows]), torch.zeros(1, 3, 8, 8, dtype=torch.float64), Anderson(5))
     assert not found.states[-1].requires_grad
+
+
+@pytest.mark.parametrize("options", [lambda: Unrolled(0), lambda: DampedUnrolling(0), lambda: DampedUnrolling(2, 1.0)])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match="expected"):
+        options()

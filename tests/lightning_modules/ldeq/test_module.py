@@ -1,5 +1,7 @@
 """The LDEQ module: gradients of each phase, batching, video, and what it refuses."""
 
+import re
+
 import pytest
 import torch
 
@@ -116,11 +118,53 @@ def test_a_landmark_outside_the_image_is_sought_at_the_border(silent):
     assert module.training_step(outside, 0).item() == pytest.approx(module.training_step(border, 0).item())
 
 
-def test_wrong_sizes_are_refused():
-    with pytest.raises(ValueError, match="width is 18, expected a multiple of groups"):
-        small(width=18)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"width": 18}, "width is 18, expected a multiple of groups (4)"),
+        ({"width_step": 6}, "width_step is 6, expected a multiple of groups (4)"),
+        ({"width": 0}, "width is 0, expected at least 1"),
+        ({"groups": 0}, "groups is 0, expected at least 1"),
+        ({"depth": -1}, "depth is -1, expected at least 1"),
+        ({"injection_width": 2}, "injection_width is 2, expected at least 4"),
+        ({"temperature": 0.0}, "temperature is 0.0, expected more than 0"),
+        ({"early_epochs": -1}, "early_epochs is -1, expected at least 0"),
+        ({"evaluation_iterations": 0}, "evaluation_iterations is 0, expected at least 1"),
+        ({"video_iterations": 0}, "video_iterations is 0, expected at least 1"),
+        ({"lr": -1.0}, "lr is -1.0, expected at least 0"),
+        ({"lr": float("nan")}, "lr is nan, expected at least 0"),
+        ({"warmup": 1.5}, "warmup is 1.5, expected a share of the training, at most 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, words):
+    with pytest.raises(ValueError, match=re.escape(f"model.init_args.{words}")):
+        small(**options)
+
+
+def test_a_size_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"images are 60 x 60 pixels, expected sides divisible by 16"):
         small()(torch.zeros(1, 3, 60, 60, dtype=torch.uint8))
+
+
+def test_evaluation_is_float32_whatever_the_precision():
+    module, data = small().eval(), batch()
+    exact = module(data["image"])
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        rounded = module(data["image"])
+        tracked, _ = module.track(data["image"], None)
+    torch.testing.assert_close(rounded.landmarks, exact.landmarks)
+    torch.testing.assert_close(tracked.landmarks, exact.landmarks)
+
+
+def test_predictions_of_a_large_photograph_are_not_rounded():
+    module = small().eval()
+    crop = torch.tensor([[3.1, 0.2, 4000.0], [-0.2, 3.1, 2500.0]]).expand(4, 2, 3)
+    data = {**batch(), "crop": crop}
+    with torch.autocast("cpu", torch.bfloat16):
+        found = module.predict_step(data, 0)["landmarks"]
+    x, y = module(data["image"]).landmarks.unbind(dim=-1)
+    expected = torch.stack([3.1 * x + 0.2 * y + 4000, -0.2 * x + 3.1 * y + 2500], dim=-1)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
 
 
 def test_autocast_trains_in_bfloat16(silent):

@@ -1,4 +1,4 @@
-"""LDEQ under DistributedDataParallel, gradient accumulation and bf16. As a script: one process of the group."""
+"""LDEQ under DistributedDataParallel and gradient accumulation. As a script: one process of the group."""
 
 import os
 import subprocess

@@ -1,5 +1,7 @@
 """Solvers against closed forms, scipy, and themselves in another batch."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -133,6 +135,31 @@ def test_small_residuals_are_still_reduced():
     assert Anderson(60, 1e-8)(tiny, z0).residual.max() <= 1e-8
 
 
-def test_bad_budget_is_refused():
-    with pytest.raises(ValueError, match="max_iterations is 0"):
-        Anderson(max_iterations=0)
+@pytest.mark.parametrize("solver", [Anderson(60, 1e-6), Broyden(60, 1e-6)], ids=["anderson", "broyden"])
+def test_autocast_rounds_the_map_only(solver: Solver):
+    matrix, offset, _ = contraction(2, 16)
+    matrix, offset = matrix.float(), offset.float()
+
+    def exact(z, rows):
+        with torch.autocast("cpu", enabled=False):
+            return torch.tanh(torch.einsum("bij,bj->bi", matrix[rows], z)) + offset[rows]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert solver(exact, torch.zeros(2, 16)).residual.max() <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (lambda: Anderson(max_iterations=0), "max_iterations of Anderson is 0, expected at least 1"),
+        (lambda: FixedPoint(tolerance=-1.0), "tolerance of FixedPoint is -1.0, expected at least 0"),
+        (lambda: FixedPoint(tolerance=float("nan")), "tolerance of FixedPoint is nan"),
+        (lambda: FixedPoint(damping=1.0), "damping of FixedPoint is 1.0, expected 0 to 0.999"),
+        (lambda: Anderson(memory=0), "memory of Anderson is 0, expected at least 1"),
+        (lambda: Anderson(mixing=2.0), "mixing of Anderson is 2.0, expected 0 to 1"),
+        (lambda: Broyden(memory=0), "memory of Broyden is 0, expected at least 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        options()
