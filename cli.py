@@ -18,7 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from callbacks.checkpoints import CheckpointFiles
 from callbacks.metrics_csv import MetricsCSV
-from callbacks.option_mistakes import FullNames, explain
+from callbacks.option_mistakes import FullNames, check_trainer, explain
 from callbacks.pinned import pinned_callbacks
 from callbacks.quiet import silence
 from callbacks.run_folder import RunFolder, name_changes, name_model_changes
@@ -86,6 +86,7 @@ class LandmarkCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the run's files, loggers and checks, which no config can take away."""
         settings, trainer = self._settings(), self._get(self.config_init, "trainer")
+        check_trainer(settings["trainer"])
         metrics = MetricsCSV(self.run.metrics)
         loggers: list[Any] = [metrics] if self.subcommand == "fit" else []
         if project := self._get(self.config, "wandb"):

@@ -1,6 +1,7 @@
 """The command line as typed: which configs, which run. Imports nothing slow, so that mistakes are answered at once."""
 
 import difflib
+import json
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -87,7 +88,26 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UsageError(f"{where}: not readable as YAML ({getattr(error, 'problem', None) or error})") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected keys such as model, data and trainer, found {content!r}")
-    return content
+    # A file that describes one class, as those of configs/data do, is the datamodule itself.
+    return {"data": content} if "class_path" in content else content
+
+
+def check_order(configs: Iterable[Path], contents: Iterable[dict[str, Any]]) -> None:
+    """Refuse options of a class that no config has named yet.
+
+    Raises:
+        UsageError: an overlay stands before the config it is laid over, or alone.
+    """
+    known: set[str] = set()
+    for path, content in zip(configs, contents, strict=True):
+        for key in ("model", "data"):
+            if _names_class(content, key):
+                known.add(key)
+            elif content.get(key) and key not in known:
+                raise UsageError(
+                    f"{path} sets options of {key}, but no {key}.class_path is known yet; give it after the config it "
+                    f"is laid over: --config NAME --config {path.name}"
+                )
 
 
 def group_options(tokens: Iterable[str]) -> list[Option]:
@@ -120,6 +140,7 @@ class Arguments:
         subcommand: a key of `SUBCOMMANDS`.
         given: every option but the configs.
         configs: config files, in order.
+        contents: of the configs, a file of one class as the value of ``data``.
         name: of the run.
         runs: the folder of all runs.
         resume: whether to continue the run.
@@ -158,12 +179,13 @@ class Arguments:
         if Path(name).name != name or name.startswith("."):
             raise UsageError(f"--name is '{name}', expected a folder name, without '/' and not beginning with a dot")
         own = runs / name / "config.yaml"
-        if own.is_file() and not any("model" in content for content in contents):
+        if own.is_file() and not any(_names_class(content, "model") for content in contents):
             configs, contents = [own.resolve(), *configs], [read_config(own), *contents]
         if not configs and not asks_for_help(given):
             about = f"there is no run {runs / name} to take a config from, and " if name != "none" else ""
             known = ", ".join(config_names())
             raise UsageError(f"{about}{subcommand} needs --config NAME, for example one of: {known}")
+        check_order(configs, contents)
         resume = any(option_key(option) == "--resume" for option in given)
         if resume and (subcommand != "fit" or _last_value(given, "--ckpt_path")):
             raise UsageError("--resume is for fit, and goes on from the run's last checkpoint, not from --ckpt_path")
@@ -187,13 +209,11 @@ class Arguments:
 
     def words(self) -> list[str]:
         """The command line for the full parser: configs first, so that options win wherever they were typed."""
-        # A file that describes one class, as those of configs/data do, is the datamodule itself.
-        keyed = [("data" if "class_path" in content else "config") for content in self.contents]
-        configs = sorted(zip(keyed, self.configs, strict=True), key=lambda pair: pair[0])  # "config" before "data"
         resolved = (self.folder / "config.yaml").resolve() in self.configs  # holds the options of the first start
         options = [*([] if resolved else self.kept()), *self.given]
         options += [] if asks_for_help(self.given) else [("--name", self.name)]  # nothing may follow --model.help CLASS
-        return [self.subcommand, *(f"--{key}={path}" for key, path in configs), *chain.from_iterable(options)]
+        configs = [f"--config={_as_config(path)}" for path in self.configs]
+        return [self.subcommand, *configs, *chain.from_iterable(options)]
 
     def command(self) -> str:
         """The command that repeats this run from its beginning, for the first line of its config."""
@@ -214,6 +234,18 @@ def recorded_options(config: Path) -> list[Option]:
     with config.open() as file:
         line = file.readline().removeprefix("# ")
     return group_options(shlex.split(line)[3:]) if line.startswith(shlex.join(COMMAND)) else []
+
+
+def _names_class(content: dict[str, Any], key: str) -> bool:
+    """Whether a config says which class ``model`` or ``data`` is, rather than some of its options."""
+    value = content.get(key)
+    return "class_path" in value if isinstance(value, dict) else value is not None
+
+
+def _as_config(path: Path) -> str:
+    """What the parser takes as ``--config``: a file, or a mapping in JSON where the file is the datamodule alone."""
+    is_data = "class_path" in yaml.safe_load(path.read_text())
+    return json.dumps({"data": str(path)}) if is_data else str(path)
 
 
 def _value(option: Option) -> str:

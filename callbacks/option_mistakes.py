@@ -2,14 +2,14 @@
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from callbacks.arguments import Arguments, option_key, suggestion
+from callbacks.arguments import Arguments, UsageError, option_key, suggestion
 
 # A report descends from key to class to key; then says what is wrong with the last one.
 STEP = re.compile(r"""Parser key "(?P<key>[\w.+]+)"|given class_path '(?P<path>[\w.]+)'|Group '(?P<group>[\w.]+)'""")
@@ -17,6 +17,8 @@ UNKNOWN = re.compile(r"(?:[Oo]ption '|unrecognized arguments: )-{0,2}([\w.+]+)")
 MISSING = re.compile(r"following arguments are required: ([\w.]+)")
 EXPECTED = re.compile(r"Expected an? (?:<class ')?(.+?)(?:'>)?(?:\. Got value.*)?$", re.MULTILINE)
 FOUND = re.compile(r"(?:Got value: |Given value: |either not accessible|dot import path string: )(.*)$", re.MULTILINE)
+
+LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
 
 
 class FullNames(LightningArgumentParser):
@@ -54,6 +56,19 @@ def explain(report: str, arguments: Arguments, options: Sequence[str]) -> str:
         expected = " or ".join(dict.fromkeys(kinds)) or "something else"
         return f"{_source(key, arguments)}{key} is '{match[1]}', expected {expected}"
     return " ".join(report.split())
+
+
+def check_trainer(options: Mapping[str, Any]) -> None:
+    """Refuse numbers that Lightning takes, and then divides by or turns gradients round with.
+
+    Raises:
+        UsageError: one sentence that names the option.
+    """
+    for key, least in LEAST.items():
+        if (value := options.get(key)) is not None and value < least:
+            raise UsageError(f"trainer.{key} is {value}, expected at least {least}")
+    if isinstance(interval := options.get("val_check_interval"), int | float) and interval <= 0:
+        raise UsageError(f"trainer.val_check_interval is {interval}, expected more than 0")
 
 
 def _place(steps: list[re.Match[str]]) -> tuple[str, str]:

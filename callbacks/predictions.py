@@ -7,12 +7,12 @@ from typing import Any
 from lightning import Callback, LightningModule
 
 from callbacks.ranks import from_all_ranks
-from callbacks.results import slug
+from callbacks.result_names import result_stem
 from callbacks.run_folder import RunFolder, note
 
 
 class Predictions(Callback):
-    """Writes ``predictions/<title>.csv``: file, index, x0, y0, ... in pixels of the original image, mean confidence.
+    """Writes ``predictions/<stem>.csv``, `result_stem`: file, index, x0, y0, ... in pixels of the original image, mean confidence.
 
     Args:
         run: the run's folder.
@@ -42,7 +42,8 @@ class Predictions(Callback):
         if not trainer.is_global_zero:
             return
         files: Sequence[str] = trainer.predict_dataloaders.dataset.faces.image
-        path = self.run.path / "predictions" / f"{slug(trainer.datamodule.title)}.csv"
+        stem = result_stem(self.run, trainer.datamodule, trainer.ckpt_path)
+        path = self.run.path / "predictions" / f"{stem}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         count = len(next(iter(rows.values()))[0]) // 2
         with path.open("w", newline="") as file:

@@ -1,7 +1,6 @@
 """The results of ``test``: a table beside the mean-shape predictor, each face's error, drawings of predictions."""
 
 import csv
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,24 @@ from torch import Tensor
 
 from callbacks.overlays import draw_overlays
 from callbacks.ranks import from_all_ranks
+from callbacks.result_names import result_stem
 from callbacks.run_folder import RunFolder
 from datamodules.batch import LandmarkBatch
-from lightning_modules.metrics import face_metrics, normalized_mean_error
+from lightning_modules.metrics import CumulativeErrorDistribution, face_metrics, normalized_mean_error
 
-COLUMNS = {"nme": "NME %", "fr10": "FR10 %", "auc10": "AUC10"}
 MODEL, MEAN_SHAPE = "model", "mean_shape"
+COLUMNS = {  # of the table: what it is headed for each predictor
+    MODEL: {"nme": "NME %", "fr10": "FR10 %", "fr10_landmarks": "FR10\nlandmarks %", "auc10": "AUC10"},
+    MEAN_SHAPE: {"nme": "mean\nshape\nNME %", "fr10": "mean\nshape\nFR10 %", "auc10": "mean\nshape\nAUC10"},
+}
 
 
 class Results(Callback):
-    """Writes ``test/<title>.csv``, ``<title>_faces.csv`` and ``<title>_overlays.png`` into the run's folder.
+    """Writes ``test/<stem>.csv`` and, with the same `result_stem`, ``_ced.csv``, ``_faces.csv`` and ``_overlays.png``.
+
+    NME, FR10 (of faces) and FR10 of landmarks (share of single landmarks whose error exceeds 0.10 of the normaliser)
+    are in percent, AUC10 is in [0, 1]. The cumulative error distribution is the share, in [0, 1], of faces whose NME
+    is at most a threshold in percent.
 
     The mean shape is that of the training faces' crops: the error of a predictor that looks at no image, on the same
     faces, box and normaliser. It is left out where the module was never trained.
@@ -42,6 +49,7 @@ class Results(Callback):
         names = trainer.datamodule.subset_names
         predictors = [MODEL, MEAN_SHAPE] if bool(pl_module.mean_shape.any()) else [MODEL]
         self.metrics = {predictor: face_metrics(names).to(pl_module.device) for predictor in predictors}
+        self.curves = {predictor: CumulativeErrorDistribution().to(pl_module.device) for predictor in predictors}
         self.faces = []
 
     def on_test_batch_end(
@@ -59,6 +67,7 @@ class Results(Callback):
         found = {MODEL: outputs["prediction"].landmarks, MEAN_SHAPE: mean.expand_as(truth)}
         for predictor, metrics in self.metrics.items():
             metrics.update(found[predictor], truth, norm, index, subsets)
+            self.curves[predictor].update(found[predictor], truth, norm, index, subsets)
         nme = normalized_mean_error(found[MODEL], truth, norm, index)
         members = [tuple(row.nonzero().flatten().tolist()) for row in subsets]
         self.faces += zip(index.tolist(), nme.tolist(), members, strict=True)
@@ -66,6 +75,7 @@ class Results(Callback):
     def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Print the table and write the files."""
         values = {predictor: metrics.compute() for predictor, metrics in self.metrics.items()}
+        curves = {predictor: curve.compute() for predictor, curve in self.curves.items()}
         faces = {index: (nme, members) for index, nme, members in from_all_ranks(self.faces)}
         if not trainer.is_global_zero:
             return
@@ -73,10 +83,11 @@ class Results(Callback):
         sizes = {"full": len(faces)}
         for subset, name in enumerate(data.subset_names):
             sizes[name] = sum(subset in members for _, members in faces.values())
-        folder, stem = self.run.path / "test", slug(data.title)
+        folder, stem = self.run.path / "test", result_stem(self.run, data, trainer.ckpt_path, data.normalizer)
         folder.mkdir(parents=True, exist_ok=True)
         rows = [_row(name, size, values) for name, size in sizes.items()]
         _write(folder / f"{stem}.csv", [{**row, "normalizer": data.normalizer, "box": data.box} for row in rows])
+        _write(folder / f"{stem}_ced.csv", _curve(curves))
         order = sorted(faces, key=lambda index: -faces[index][0])
         _write(folder / f"{stem}_faces.csv", [_face(dataset.faces, index, faces[index][0]) for index in order])
         chosen = worst_and_median(order, self.drawn)
@@ -88,13 +99,8 @@ class Results(Callback):
             if isinstance(logger, WandbLogger):
                 logger.log_image(f"test/{stem}", [str(drawing)])
         title = f"{self.run.name} on {data.title}: NME {data.normalizer}, box {data.box}"
-        files = f"{folder / stem}.csv, {stem}_faces.csv, {drawing.name}"
+        files = f"{folder / stem}.csv, {stem}_ced.csv, {stem}_faces.csv, {drawing.name}"
         Console().print(_table(title, rows), files, sep="\n", soft_wrap=True)
-
-
-def slug(title: str) -> str:
-    """A title as a file name: ``300-W common set`` is ``300-w_common_set``."""
-    return re.sub(r"[^\w.-]+", "_", title.lower()).strip("_")
 
 
 def worst_and_median(order: list[int], count: int) -> list[int]:
@@ -108,10 +114,20 @@ def _row(subset: str, size: int, values: dict[str, dict[str, Tensor]]) -> dict[s
     suffix = "" if subset == "full" else f"/{subset}"
     row: dict[str, Any] = {"subset": subset, "faces": size}
     for predictor, metrics in values.items():
-        for key in COLUMNS:
+        for key in COLUMNS[predictor]:
             name = key if predictor == MODEL else f"{predictor}_{key}"
             row[name] = round(float(metrics[key + suffix]), 4)
     return row
+
+
+def _curve(curves: dict[str, Tensor]) -> list[dict[str, float]]:
+    """A row for each threshold, as the curves (P, 2) of all predictors have the same."""
+    shares = {predictor: curve[:, 1].tolist() for predictor, curve in curves.items()}
+    percent = (100 * curves[MODEL][:, 0]).tolist()
+    return [
+        {"threshold_percent": round(at, 4), **{predictor: round(share[i], 6) for predictor, share in shares.items()}}
+        for i, at in enumerate(percent)
+    ]
 
 
 def _face(faces: Any, index: int, nme: float) -> dict[str, Any]:
@@ -127,9 +143,9 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD)
-    headings = ["subset", "faces", *COLUMNS.values()]
+    headings = ["subset", "faces", *COLUMNS[MODEL].values()]
     if len(rows[0]) > len(headings):
-        headings += [f"mean\nshape\n{heading}" for heading in COLUMNS.values()]
+        headings += COLUMNS[MEAN_SHAPE].values()
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "subset" else "right", no_wrap=True)
     for row in rows:

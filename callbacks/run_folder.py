@@ -82,6 +82,10 @@ class RunFolder:
                 raise UsageError(f"--ckpt_path {path}: no such file; give a file, best or last")
             return path
         path = self.checkpoint(LAST if wanted == "last" else BEST)
+        if path.name == BEST and not path.is_file() and self.checkpoint(LAST).is_file():
+            raise UsageError(
+                f"run {self.name} has no {path}, because no validation was done; add --ckpt_path last for the last epoch"
+            )
         if not path.is_file():
             raise UsageError(
                 f"run {self.name} has no checkpoint {path}; train it first with: python cli.py fit --name {self.name}, "
@@ -179,9 +183,14 @@ class RunRecord(Callback):
             self.metrics.keep_before(trainer.fit_loop.epoch_loop._batches_that_stepped)  # the step that metrics have
 
     def on_fit_end(self, trainer: Any, pl_module: LightningModule) -> None:
-        """Unlock."""
+        """Unlock, and tell of a run that leaves no best checkpoint."""
         if self.lock:
             self.lock.close()
+        if trainer.fast_dev_run or self.run.checkpoint(BEST).is_file():
+            return
+        last = self.run.checkpoint(LAST).is_file()
+        way = "test and predict need --ckpt_path last" if last else "there is no last.ckpt either: no epoch was done"
+        note(f"no validation was done, so run {self.run.name} has no {BEST}; {way}")
 
     def on_exception(self, trainer: Any, pl_module: LightningModule, exception: BaseException) -> None:
         """Unlock."""

@@ -6,13 +6,15 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
-from traceback import extract_tb
+from pathlib import Path
+from traceback import StackSummary, extract_tb
 
 from callbacks.arguments import UsageError
 
 LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
 FRAME = re.compile(r'^  File "(.+)", line \d+, in .+\n    (.*)$', re.MULTILINE)  # of a printed traceback
 RAISED = re.compile(r"^(?:[\w.]+\.)?(\w+): (.+)\Z", re.MULTILINE | re.DOTALL)  # and its end
+TRAINER = str(Path("lightning", "pytorch", "trainer", "trainer.py"))
 OURS = ("UsageError", "ValueError", "FloatingPointError")
 
 
@@ -50,12 +52,20 @@ def _sentence(error: Exception) -> str | None:
     if type(error).__name__ == "MisconfigurationException":
         return " ".join(str(error).split())
     frames = extract_tb(error.__traceback__)
+    if isinstance(error, (ValueError, TypeError)) and _refused_by_trainer(frames):
+        return f"trainer: {' '.join(str(error).split())}"
     on_purpose = bool(frames) and _on_purpose(frames[-1].filename, frames[-1].line or "")
     if isinstance(error, OSError) and error.filename and not on_purpose:
         return f"{error.filename}: {error.strerror}"
     if on_purpose and (type(error).__name__ in OURS or isinstance(error, OSError)):
         return str(error)
     return None
+
+
+def _refused_by_trainer(frames: StackSummary) -> bool:
+    """Whether Lightning raised on purpose while it read the options of its Trainer."""
+    reading = any(frame.name == "__init__" and frame.filename.endswith(TRAINER) for frame in frames)
+    return reading and (frames[-1].line or "").startswith("raise ")
 
 
 def _worker_sentence(report: str) -> str | None:

@@ -18,7 +18,8 @@ def read_image(path: str) -> Image:
     """An RGB image (H, W, 3). Grey and palette images get three channels, transparency is dropped, 16 bits become 8.
 
     Raises:
-        FileNotFoundError, ValueError: if the file is not an image, breaks off, or its values have no known range.
+        FileNotFoundError, PermissionError, IsADirectoryError: if it cannot be opened.
+        ValueError: if the file is not an image, breaks off, or its values have no known range.
     """
     with _opened(path) as image:
         mode = image.mode
@@ -38,7 +39,8 @@ def image_size(path: str) -> tuple[int, int]:
     """Width and height in pixels, from the file's header alone.
 
     Raises:
-        FileNotFoundError, ValueError: if the file is not an image.
+        FileNotFoundError, PermissionError, IsADirectoryError: if it cannot be opened.
+        ValueError: if the file is not an image.
     """
     with _opened(path) as image:
         return image.size
@@ -51,6 +53,8 @@ def _opened(path: str) -> Iterator[PillowImage.Image]:
             yield image
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: image not found") from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise type(error)(f"{path}: image cannot be opened ({error.strerror})") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{path}: not an image; get the file again or correct the list that names it") from error
     except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:  # all that Pillow raises

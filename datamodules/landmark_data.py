@@ -21,6 +21,9 @@ from datamodules.markup import Markup
 from datamodules.transforms import Augmentation
 
 
+OR_BELOW = "as a path or below the folder in the environment variable LANDMARK_DATA"  # what `data_root` accepts
+
+
 class LandmarkDataModule(LightningDataModule):
     """What the datamodules of annotated images share: crops, loaders, and validation faces taken out of training.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from datamodules.annotation_table import BOX_COLUMNS, landmark_columns, read_list
 from datamodules.faces import Faces
-from datamodules.landmark_data import LandmarkDataModule, data_root
+from datamodules.landmark_data import OR_BELOW, LandmarkDataModule, data_root
 from datamodules.markup import WFLW_98
 from datamodules.transforms import Augmentation
 
@@ -51,7 +51,9 @@ class WFLW(LandmarkDataModule):
         """Read one of the two lists; see `Faces` and `annotation_table` for what is refused."""
         path = self.root / f"WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}.txt"
         table = read_list(
-            path, COLUMNS, "set data.init_args.root to the folder that holds WFLW_images and WFLW_annotations"
+            path,
+            COLUMNS,
+            f"set data.init_args.root to the folder that holds WFLW_images and WFLW_annotations, {OR_BELOW}",
         )
         names = table.text("image")
         return Faces(

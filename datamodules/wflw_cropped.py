@@ -11,7 +11,7 @@ from datamodules.crop import Floats
 from datamodules.face_dataset import FaceDataset
 from datamodules.faces import Faces
 from datamodules.image_files import image_size
-from datamodules.landmark_data import LandmarkDataModule, data_root
+from datamodules.landmark_data import OR_BELOW, LandmarkDataModule, data_root
 from datamodules.markup import WFLW_98
 from datamodules.transforms import Augmentation
 from datamodules.wflw import ATTRIBUTES
@@ -89,7 +89,9 @@ class WFLWCropped(LandmarkDataModule):
     def _read(self, split: str) -> tuple[AnnotationTable, Floats]:
         path = self.root / f"{split}.txt"
         table = read_list(
-            path, ["image", *COORDINATES], "set data.init_args.root to the folder of the cropped faces and their lists"
+            path,
+            ["image", *COORDINATES],
+            f"set data.init_args.root to the folder of the cropped faces and their lists, {OR_BELOW}",
         )
         shares = table.numbers(COORDINATES)
         for row, column in np.argwhere((shares < -BEYOND) | (shares > 1 + BEYOND)):
@@ -102,13 +104,15 @@ class WFLWCropped(LandmarkDataModule):
     def _subsets(self, test: AnnotationTable, shares: Floats) -> NDArray[np.bool_]:
         """Which subsets (M, 6) each test face is in."""
         member = np.zeros((len(test), len(ATTRIBUTES)), bool)
-        rows = {face.tobytes(): row for row, face in enumerate(shares)}
+        rows: dict[bytes, list[int]] = {}  # a face may be listed twice
+        for row, face in enumerate(shares):
+            rows.setdefault(face.tobytes(), []).append(row)
         for subset, attribute in enumerate(ATTRIBUTES):
             table, faces = self._read("test_largepose" if attribute == "pose" else f"test_{attribute}")
             for line, face in zip(table.line, faces, strict=True):
-                if (row := rows.get(face.tobytes())) is None:
+                if (same := rows.get(face.tobytes())) is None:
                     raise ValueError(f"{table.path}: line {line} has landmarks that no line of {test.path} has")
-                member[row, subset] = True
+                member[same, subset] = True
         return member
 
 

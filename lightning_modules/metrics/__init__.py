@@ -2,6 +2,7 @@
 
 from lightning_modules.metrics.faces import (
     AreaUnderCurve,
+    CumulativeErrorDistribution,
     FailureRate,
     LandmarkFailureRate,
     NormalizedMeanError,
@@ -18,6 +19,7 @@ from lightning_modules.metrics.functional import (
 
 __all__ = [
     "AreaUnderCurve",
+    "CumulativeErrorDistribution",
     "FailureRate",
     "LandmarkFailureRate",
     "NormalizedMeanError",

@@ -13,7 +13,12 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities import dim_zero_cat
 
-from lightning_modules.metrics.functional import area_under_curve, failure_rate, point_errors
+from lightning_modules.metrics.functional import (
+    area_under_curve,
+    cumulative_error_distribution,
+    failure_rate,
+    point_errors,
+)
 
 
 class PerFaceMetric(Metric):
@@ -146,12 +151,34 @@ class AreaUnderCurve(PerFaceMetric):
         return area_under_curve(error.mean(dim=-1), self.threshold)
 
 
+class CumulativeErrorDistribution(PerFaceMetric):
+    """The curve that `AreaUnderCurve` integrates, a table (P, 2); being no single number, it is not in `face_metrics`.
+
+    Args:
+        threshold: the curve's end, a fraction of the normaliser.
+        subset: as in `PerFaceMetric`.
+    """
+
+    def __init__(self, threshold: float = 0.10, subset: int | None = None) -> None:
+        super().__init__(subset)
+        self.threshold = threshold
+
+    def reduce(self, error: Tensor) -> Tensor:
+        """`cumulative_error_distribution` of the faces: thresholds as fractions, then shares in [0, 1]."""
+        return torch.stack(cumulative_error_distribution(error.mean(dim=-1), self.threshold), dim=-1)
+
+
 def face_metrics(subset_names: Sequence[str]) -> MetricCollection:
-    """NME, FR and AUC at 0.10: ``nme``, ``fr10`` and ``auc10`` over all faces, ``nme/<name>`` and so on by subset."""
+    """NME, FR and AUC at 0.10 over all faces, and by subset as ``nme/<name>`` and so on.
+
+    ``nme``, ``fr10`` (share of faces) and ``fr10_landmarks`` (share of single landmarks) are in percent, ``auc10`` is
+    in [0, 1].
+    """
     metrics: dict[str, Metric | MetricCollection] = {}
     for subset, suffix in [(None, ""), *((i, f"/{name}") for i, name in enumerate(subset_names))]:
         metrics[f"nme{suffix}"] = NormalizedMeanError(subset=subset)
         metrics[f"fr10{suffix}"] = FailureRate(0.10, subset=subset)
+        metrics[f"fr10_landmarks{suffix}"] = LandmarkFailureRate(0.10, subset=subset)
         metrics[f"auc10{suffix}"] = AreaUnderCurve(0.10, subset=subset)
     # One group, named: rows are kept once, from the first batch on, and no comparison of values decides it.
     return MetricCollection(metrics, compute_groups=[list(metrics)])

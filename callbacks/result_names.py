@@ -1,0 +1,35 @@
+"""Names of the files of `test` and `predict`: they hold all that changes a result, so that none replaces another."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from callbacks.checkpoints import BEST
+from callbacks.run_folder import RunFolder
+
+
+def result_stem(run: RunFolder, data: Any, checkpoint: str | None, normalizer: str | None = None) -> str:
+    """Title and box; normaliser and checkpoint where they are not the markup's default and the run's best.
+
+    ``wflw_landmarks-1.2``, ``wflw_landmarks-1.2_inter-pupil_last``. A checkpoint from elsewhere is named by its last
+    two folders and its file.
+
+    Args:
+        run: the run's folder.
+        data: the datamodule.
+        checkpoint: path of the weights.
+        normalizer: what the result was divided by, if it was.
+    """
+    parts = [slug(data.title), slug(data.box)]
+    if normalizer not in (None, data.markup.default_normalizer):
+        parts.append(slug(str(normalizer)))
+    if checkpoint and Path(checkpoint).resolve() != run.checkpoint(BEST).resolve():
+        path = Path(checkpoint)
+        own = path.resolve().parent == run.checkpoint(BEST).resolve().parent
+        parts.append(slug(path.stem if own else "_".join([*path.resolve().parts[-3:-1], path.stem])))
+    return "_".join(parts)
+
+
+def slug(title: str) -> str:
+    """A title as part of a file name: ``300-W common set`` is ``300-w_common_set``."""
+    return re.sub(r"[^\w.-]+", "_", title.lower()).strip("_")
