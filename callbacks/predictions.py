@@ -12,7 +12,9 @@ from callbacks.run_folder import RunFolder, note
 
 
 class Predictions(Callback):
-    """Writes ``predictions/<stem>.csv``, `result_stem`: file, index, x0, y0, ... in pixels of the original image, mean confidence.
+    """Writes ``predictions/<stem>.csv``: file, index, x0, y0, ... in pixels of the original image, mean confidence.
+
+    The stem is `result_stem`'s.
 
     Args:
         run: the run's folder.

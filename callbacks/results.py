@@ -142,7 +142,7 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD)
+    table = Table(title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)  # fits 80 columns
     headings = ["subset", "faces", *COLUMNS[MODEL].values()]
     if len(rows[0]) > len(headings):
         headings += COLUMNS[MEAN_SHAPE].values()

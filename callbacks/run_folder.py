@@ -84,7 +84,8 @@ class RunFolder:
         path = self.checkpoint(LAST if wanted == "last" else BEST)
         if path.name == BEST and not path.is_file() and self.checkpoint(LAST).is_file():
             raise UsageError(
-                f"run {self.name} has no {path}, because no validation was done; add --ckpt_path last for the last epoch"
+                f"run {self.name} has no {path}, because no validation was done; add --ckpt_path last to use its last "
+                "epoch"
             )
         if not path.is_file():
             raise UsageError(

@@ -6,7 +6,7 @@ import numpy as np
 
 from datamodules.annotation_table import BOX_COLUMNS, AnnotationTable, landmark_columns, read_csv
 from datamodules.faces import Faces
-from datamodules.landmark_data import OR_BELOW, LandmarkDataModule, data_root
+from datamodules.landmark_data import ROOT, LandmarkDataModule, data_root
 from datamodules.markup import load_markup
 from datamodules.transforms import Augmentation
 
@@ -60,8 +60,8 @@ class CSVLandmarks(LandmarkDataModule):
         return read_faces(
             self.root / self.files[split],
             self.markup.num_landmarks,
-            f"set data.init_args.root to the folder of the CSV files, {OR_BELOW}, and data.init_args.{split} to a file "
-            "in it",
+            f"set data.init_args.root to the folder of the CSV files, and data.init_args.{split} to a file in it "
+            f"{ROOT}",
         )
 
 

@@ -20,8 +20,7 @@ from datamodules.faces import Faces, split_validation
 from datamodules.markup import Markup
 from datamodules.transforms import Augmentation
 
-
-OR_BELOW = "as a path or below the folder in the environment variable LANDMARK_DATA"  # what `data_root` accepts
+ROOT = "(root is a path, or a folder below the one that the environment variable LANDMARK_DATA names)"  # `data_root`
 
 
 class LandmarkDataModule(LightningDataModule):

@@ -6,7 +6,7 @@ import numpy as np
 
 from datamodules.annotation_table import BOX_COLUMNS, landmark_columns, read_list
 from datamodules.faces import Faces
-from datamodules.landmark_data import OR_BELOW, LandmarkDataModule, data_root
+from datamodules.landmark_data import ROOT, LandmarkDataModule, data_root
 from datamodules.markup import WFLW_98
 from datamodules.transforms import Augmentation
 
@@ -53,7 +53,7 @@ class WFLW(LandmarkDataModule):
         table = read_list(
             path,
             COLUMNS,
-            f"set data.init_args.root to the folder that holds WFLW_images and WFLW_annotations, {OR_BELOW}",
+            f"set data.init_args.root to the folder that holds WFLW_images and WFLW_annotations {ROOT}",
         )
         names = table.text("image")
         return Faces(

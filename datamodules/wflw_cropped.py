@@ -11,7 +11,7 @@ from datamodules.crop import Floats
 from datamodules.face_dataset import FaceDataset
 from datamodules.faces import Faces
 from datamodules.image_files import image_size
-from datamodules.landmark_data import OR_BELOW, LandmarkDataModule, data_root
+from datamodules.landmark_data import ROOT, LandmarkDataModule, data_root
 from datamodules.markup import WFLW_98
 from datamodules.transforms import Augmentation
 from datamodules.wflw import ATTRIBUTES
@@ -91,7 +91,7 @@ class WFLWCropped(LandmarkDataModule):
         table = read_list(
             path,
             ["image", *COORDINATES],
-            f"set data.init_args.root to the folder of the cropped faces and their lists, {OR_BELOW}",
+            f"set data.init_args.root to the folder of the cropped faces and their lists {ROOT}",
         )
         shares = table.numbers(COORDINATES)
         for row, column in np.argwhere((shares < -BEYOND) | (shares > 1 + BEYOND)):

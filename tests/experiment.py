@@ -61,3 +61,11 @@ class WaitToBeKilled(Callback):
         if "STOP_FILE" in os.environ and trainer.current_epoch == 2 and batch_idx == 1:
             Path(os.environ["STOP_FILE"]).touch()
             time.sleep(120)
+
+
+class StopAfterEpoch(Callback):
+    """Ends the training after the epoch that the environment names, as if no more time were left."""
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        if os.environ.get("STOP_AFTER_EPOCH") == str(trainer.current_epoch):
+            trainer.should_stop = True

@@ -21,6 +21,11 @@ def folder(tmp_path_factory):
     (folder / "root_key.yaml").write_text("modle: {init_args: {lr: 3}}\n")
     (folder / "model_key.yaml").write_text("model: {init_args: {widht: 3}}\n")
     (folder / "value.yaml").write_text("trainer: {max_epochs: many}\n")
+    csv_class = "datamodules.csv_landmarks.CSVLandmarks"
+    (folder / "faces.yaml").write_text(
+        f"class_path: {csv_class}\ninit_args: {{root: faces, markup: wflw-98, sice: 3}}\n"
+    )
+    (folder / "part.yaml").write_text("data: {init_args: {size: 16}}\n")
     (folder / "class.yaml").write_text("model: {class_path: tests.tiny.Tinny}\n")
     (folder / "module.yaml").write_text("data: {class_path: datamodule.wflw.WFLW}\n")
     stopping = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {"monitor": "a", "patiens": 1}}
@@ -62,6 +67,19 @@ MISTAKES = {
         "EarlyStopping has no option 'patiens'",
         "patience",
     ],
+    "fit --config tiny.yaml --config faces.yaml": [
+        "faces.yaml: datamodules.csv",
+        "no option 'sice'",
+        "init_args.size?",
+    ],
+    "fit --config part.yaml --config tiny.yaml": ["part.yaml sets options of data", "no data.class_path is known yet"],
+    "fit --config ldeq_small.yaml": ["ldeq_small.yaml sets options of model", "--config NAME --config ldeq_small.yaml"],
+    "fit --config tiny.yaml --trainer.precision bf17": ["trainer.precision is 'bf17', expected"],
+    "fit --config tiny.yaml --trainer.gradient_clip_val -1": ["trainer.gradient_clip_val is -1, expected at least 0"],
+    "fit --config tiny.yaml --trainer.accumulate_grad_batches 0": ["trainer.accumulate_grad_batches is 0, expected"],
+    "fit --config tiny.yaml --trainer.check_val_every_n_epoch 0": ["trainer.check_val_every_n_epoch is 0, expected"],
+    "fit --config tiny.yaml --trainer.log_every_n_steps -1": ["trainer.log_every_n_steps is -1, expected"],
+    "fit --config tiny.yaml --trainer.val_check_interval 0": ["trainer.val_check_interval is 0, expected more than 0"],
     "fit --config value.yaml": ["value.yaml: trainer.max_epochs is 'many'"],
     "test --config tiny.yaml --name new": [
         "run new has no checkpoint runs/new/checkpoints/best.ckpt",
@@ -76,7 +94,7 @@ def test_a_mistake_is_one_sentence(command, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     with pytest.raises(SystemExit) as end:
         main(command.split())
-    error = capsys.readouterr().err
+    error = capsys.readouterr().err.removeprefix("Seed set to 0\n")
     assert end.value.code == 2
     assert error.startswith("error: ")
     assert error.count("\n") == 1
@@ -89,6 +107,12 @@ WRONG_VALUES = {
     "--data.init_args.root=/nowhere": "/nowhere",
     "--data.init_args.augmentation.flip_p=2": "data.init_args.augmentation.flip_p is 2.0",
     "--trainer.gradient_clip_algorithm=mean": "gradient_clip_algorithm",
+    "--trainer.accelerator=cpuu": "trainer: You selected an invalid accelerator name: `accelerator='cpuu'`",
+    "--trainer.strategy=dpp": "strategy='dpp'",
+    "--trainer.devices=0": "devices",
+    "--trainer.devices=many": "trainer: `devices` selected with `CPUAccelerator` should be an int > 0",
+    "--trainer.num_nodes=0": "`num_nodes` must be a positive integer, but got 0",
+    "--trainer.max_epochs=-3": "`max_epochs` must be a non-negative integer or -1. You passed in -3",
 }
 
 
@@ -219,6 +243,37 @@ def test_a_callback_list_leaves_what_is_pinned(folder, monkeypatch):
     pinned = {"RunRecord", "StopOnDivergence", "ChangedOptions", "LearningRateMonitor", "BestAndLast"}
     assert names >= {"EarlyStopping", "EMAWeightAveraging", *pinned}
     assert not (folder / "runs" / "tiny").exists()  # a fast_dev_run writes nothing
+
+
+@pytest.mark.parametrize(
+    ("order", "size", "batch_size"),
+    [
+        (["other_faces.yaml"], 64, 3),
+        (["other_faces.yaml", "part.yaml"], 16, 3),
+        (["part.yaml", "other_faces.yaml"], 64, 3),
+        (["part.yaml"], 16, 4),
+    ],
+)
+def test_later_configs_win_also_over_a_file_of_one_class(order, size, batch_size, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    data = yaml.safe_load((folder / "tiny.yaml").read_text())["data"]
+    data["init_args"] |= {"batch_size": 3, "size": 64}
+    (folder / "other_faces.yaml").write_text(yaml.safe_dump(data))
+    words = [word for name in ["tiny.yaml", *order] for word in ("--config", name)]
+    with pytest.raises(SystemExit):
+        main(["fit", *words, "--print_config"])
+    settings = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]
+    assert (settings["size"], settings["batch_size"]) == (size, batch_size)
+
+
+def test_an_overlay_alone_is_laid_over_the_config_of_its_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    own = tmp_path / "runs" / "mine" / "config.yaml"
+    own.write_text("model: {class_path: tests.tiny.Tiny}\n")
+    (tmp_path / "wider.yaml").write_text("model: {init_args: {width: 5}}\n")
+    read = Arguments.read(["fit", "--name", "mine", "--resume", "--config", "wider.yaml"])
+    assert read.configs == (own, tmp_path / "wider.yaml")
 
 
 def test_a_file_of_one_class_is_the_data(folder, tmp_path, monkeypatch):

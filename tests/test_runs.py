@@ -95,6 +95,26 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(folder, schedule):
     assert all(torch.equal(whole[key], halves[key]) for key in whole)
 
 
+def test_ldeq_stopped_where_its_gradient_changes_and_resumed_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_experiment(tmp_path, callbacks=[{"class_path": "tests.experiment.StopAfterEpoch"}])
+    widths = {"injection_width": 8, "width": 8, "width_step": 4, "depth": 1, "early_epochs": 1}
+    model = {"class_path": "lightning_modules.ldeq.LDEQ", "init_args": {"num_landmarks": 98, **widths}}
+    Path("ldeq.yaml").write_text(yaml.safe_dump({"model": model}))
+    words = ("fit", "--config", "tiny.yaml", "--config", "ldeq.yaml")
+    run(*words, "--name", "whole")
+    with monkeypatch.context() as patch:
+        patch.setenv("STOP_AFTER_EPOCH", "0")
+        run(*words, "--name", "halves")
+    assert torch.load("runs/halves/checkpoints/last.ckpt", weights_only=True)["epoch"] == 0
+    run("fit", "--name", "halves", "--resume")
+    assert Path("runs/whole/metrics.csv").read_text() == Path("runs/halves/metrics.csv").read_text()
+    solved = [row for row in rows("runs/whole/metrics.csv") if row["train/backward_residual"]]
+    assert {row["epoch"] for row in solved} == {"1"}  # the early gradient has no backward solve
+    whole, halves = weights("runs/whole"), weights("runs/halves")
+    assert all(torch.equal(whole[key], halves[key]) for key in whole)
+
+
 def test_a_run_killed_in_an_epoch_and_resumed_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     callback = {"class_path": "tests.experiment.WaitToBeKilled"}
@@ -198,6 +218,26 @@ def test_evaluation_takes_the_best_checkpoint_and_leaves_the_run_alone(folder, c
     run("predict", "--name", "tiny", "--ckpt_path", "last")
     assert before == [Path(name).read_bytes() for name in names]
     assert "differs" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["limit_val_batches=0", "check_val_every_n_epoch=5"])
+def test_a_run_without_validation_says_what_it_lacks(folder, option, capsys):
+    run("fit", "--config", "tiny.yaml", "--name", "blind", f"--trainer.{option}")
+    note = "note: no validation was done, so run blind has no best.ckpt; test and predict need --ckpt_path last\n"
+    assert note in capsys.readouterr().err
+    code, error = refused("test", "--name", "blind")
+    assert code == 2
+    assert error == (
+        "error: run blind has no runs/blind/checkpoints/best.ckpt, because no validation was done; add --ckpt_path "
+        "last to use its last epoch"
+    )
+    run("predict", "--name", "blind", "--ckpt_path", "last")
+    assert list(Path("runs/blind/predictions").iterdir())
+
+
+def test_a_run_of_no_epoch_says_so(folder, capsys):
+    run("fit", "--config", "tiny.yaml", "--name", "none", "--trainer.max_epochs=0")
+    assert "so run none has no best.ckpt; there is no last.ckpt either" in capsys.readouterr().err
 
 
 def test_options_win_over_the_checkpoint_and_are_named(folder, capsys):

@@ -9,7 +9,10 @@ import yaml
 from PIL import Image
 
 from callbacks.overlays import CAPTION, COLUMNS, PREDICTION, SIDE, TRUTH, draw_overlays
-from callbacks.results import slug, worst_and_median
+from callbacks.result_names import result_stem, slug
+from callbacks.results import worst_and_median
+from callbacks.run_folder import RunFolder
+from datamodules.markup import WFLW_98
 from lightning_modules.base import LandmarkPrediction
 from tests.drawn_faces import write_wflw
 from tests.experiment import run, start
@@ -53,21 +56,27 @@ def evaluated(folder):
     return samples, found, module.mean_shape.numpy() * samples[0]["image"].shape[-1] - 0.5
 
 
-def error(points, sample):
+def point_error(points, sample):
     distance = np.hypot(*(points - sample["landmarks"].numpy()).T)
-    return 100 * distance.mean() / float(sample["norm"])
+    return 100 * distance / float(sample["norm"])
+
+
+def error(points, sample):
+    return point_error(points, sample).mean()
 
 
 def test_the_table_is_that_of_a_loop_over_the_faces(folder, evaluated):
     samples, found, mean = evaluated
     model = np.array([error(points, sample) for points, sample in zip(found, samples, strict=True)])
     shape = np.array([error(mean, sample) for sample in samples])
-    table = {row["subset"]: row for row in rows(folder / "runs/run/test/wflw.csv")}
+    table = {row["subset"]: row for row in rows(folder / "runs/run/test/wflw_landmarks-1.2.csv")}
+    single = np.array([point_error(points, sample) for points, sample in zip(found, samples, strict=True)])
     assert list(table) == ["full", "pose", "expression", "illumination", "makeup", "occlusion", "blur"]
     for subset, row in table.items():
         column = list(table).index(subset) - 1
         members = [column < 0 or bool(sample["subsets"][column]) for sample in samples]
         assert int(row["faces"]) == sum(members)
+        assert float(row["fr10_landmarks"]) == pytest.approx(100 * (single[members] > 10).mean(), abs=1e-3)
         for prefix, errors in (("", model[members]), ("mean_shape_", shape[members])):
             assert float(row[f"{prefix}nme"]) == pytest.approx(errors.mean(), abs=1e-3)
             assert float(row[f"{prefix}fr10"]) == pytest.approx(100 * (errors > 10).mean(), abs=1e-3)
@@ -76,9 +85,22 @@ def test_the_table_is_that_of_a_loop_over_the_faces(folder, evaluated):
     assert table["full"]["box"] == "landmarks-1.2"
 
 
+def test_the_curve_counts_faces(folder, evaluated):
+    samples, found, mean = evaluated
+    curve = rows(folder / "runs/run/test/wflw_landmarks-1.2_ced.csv")
+    assert [float(row["threshold_percent"]) for row in curve] == pytest.approx(np.linspace(0, 10, 1001))
+    for predictor, points in (("model", found), ("mean_shape", [mean] * len(samples))):
+        nme = np.array([error(p, sample) for p, sample in zip(points, samples, strict=True)])
+        for row in curve:
+            threshold = float(row["threshold_percent"])
+            low, high = (nme <= threshold - 1e-4).mean(), (nme <= threshold + 1e-4).mean()  # nme is float64 here
+            assert low - 1e-6 <= float(row[predictor]) <= high + 1e-6
+        assert float(curve[-1]["mean_shape"]) > 0
+
+
 def test_each_face_has_its_error_and_its_line(folder, evaluated):
     samples, found, _ = evaluated
-    faces = rows(folder / "runs/run/test/wflw_faces.csv")
+    faces = rows(folder / "runs/run/test/wflw_landmarks-1.2_faces.csv")
     assert sorted(int(face["index"]) for face in faces) == list(range(14))
     values = [float(face["nme"]) for face in faces]
     assert values == sorted(values, reverse=True)
@@ -90,7 +112,7 @@ def test_each_face_has_its_error_and_its_line(folder, evaluated):
 
 def test_predictions_are_in_pixels_of_the_original_image(folder, evaluated):
     samples, found, _ = evaluated
-    table = rows(folder / "runs/run/predictions/wflw.csv")
+    table = rows(folder / "runs/run/predictions/wflw_landmarks-1.2.csv")
     assert [int(row["index"]) for row in table] == list(range(14))
     for row, sample, points in zip(table, samples, found, strict=True):
         affine = sample["crop"].numpy()
@@ -101,7 +123,7 @@ def test_predictions_are_in_pixels_of_the_original_image(folder, evaluated):
 
 
 def test_the_drawing_holds_every_face_of_a_small_set(folder):
-    image = Image.open(folder / "runs/run/test/wflw_overlays.png")
+    image = Image.open(folder / "runs/run/test/wflw_landmarks-1.2_overlays.png")
     assert image.size == (COLUMNS * SIDE, CAPTION + 4 * (SIDE + CAPTION))  # 14 faces, four a line
 
 
@@ -112,8 +134,10 @@ def test_two_processes_write_what_one_writes(folder, tmp_path):
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output
     assert output.count("NME inter-ocular") == 1  # one table
-    for file in ("test/wflw.csv", "test/wflw_faces.csv"):
-        for one, two in zip(rows(alone / file), rows(tmp_path / "run" / file), strict=True):
+    stem = "wflw_landmarks-1.2"
+    for end in (".csv", "_faces.csv", "_ced.csv"):
+        written = tmp_path / f"run/test/{stem}_run_checkpoints_best{end}"
+        for one, two in zip(rows(alone / f"test/{stem}{end}"), rows(written), strict=True):
             for key, value in one.items():
                 if key in ("image", "annotation", "subset", "normalizer", "box"):
                     assert two[key] == value
@@ -147,6 +171,41 @@ def test_the_worst_and_the_median_are_chosen():
     assert worst_and_median(order, 8) == [100, 99, 98, 97, 52, 51, 50, 49]
     assert worst_and_median([3, 2, 1], 8) == [3, 2, 1]
     assert worst_and_median(list(range(10)), 8) == [0, 1, 2, 3, 4, 5, 6, 7]
+
+
+class Data:
+    title, box, markup = "WFLW", "landmarks-1.2", WFLW_98
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "normalizer", "stem"),
+    [
+        ("run/checkpoints/best.ckpt", "inter-ocular", "wflw_landmarks-1.2"),
+        ("run/checkpoints/last.ckpt", "inter-ocular", "wflw_landmarks-1.2_last"),
+        ("run/../run/checkpoints/best.ckpt", "inter-pupil", "wflw_landmarks-1.2_inter-pupil"),
+        ("run/checkpoints/last.ckpt", "box-size", "wflw_landmarks-1.2_box-size_last"),
+        ("other/checkpoints/best.ckpt", "inter-ocular", "wflw_landmarks-1.2_other_checkpoints_best"),
+        ("run/checkpoints/last.ckpt", None, "wflw_landmarks-1.2_last"),
+        (None, None, "wflw_landmarks-1.2"),
+    ],
+)
+def test_a_name_holds_all_that_changes_a_result(tmp_path, checkpoint, normalizer, stem):
+    path = str(tmp_path / checkpoint) if checkpoint else None
+    assert result_stem(RunFolder(tmp_path / "run"), Data(), path, normalizer) == stem
+
+
+def test_another_measurement_leaves_the_earlier_one(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "80")
+    before = {path: path.read_bytes() for path in (folder / "runs/run/test").iterdir()}
+    options = ("--data.init_args.box=provided-1.2", "--data.init_args.normalizer=box-size", "--ckpt_path=last")
+    run("test", "--name", "run", *options)
+    assert {path: path.read_bytes() for path in before} == before
+    table = capsys.readouterr().out
+    assert "landmarks %" in table
+    assert "…" not in table  # every cell fits
+    row = rows(folder / "runs/run/test/wflw_provided-1.2_box-size_last.csv")[0]
+    assert (row["box"], row["normalizer"]) == ("provided-1.2", "box-size")
 
 
 def test_slug():

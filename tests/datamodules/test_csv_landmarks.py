@@ -145,7 +145,10 @@ def semicolons(root):
 
 
 BOX = {"left": [1] * 4, "top": [2] * 4, "right": [50] * 4, "bottom": [60, 60, 2, 60]}
-REMEDY = "set data.init_args.root to the folder of the CSV files, and data.init_args.test to a file in it"
+REMEDY = (
+    "set data.init_args.root to the folder of the CSV files, and data.init_args.test to a file in it (root is a path, "
+    "or a folder below the one that the environment variable LANDMARK_DATA names)"
+)
 SCHEME = "set data.init_args.markup to the scheme of this file"
 BAD = {
     "root missing": (shutil.rmtree, f"test.csv not found; {REMEDY}"),

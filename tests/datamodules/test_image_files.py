@@ -1,3 +1,6 @@
+import errno
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -111,10 +114,21 @@ def test_garbled_file_is_an_image_or_a_sentence(tmp_path):
 
 
 def test_folder_and_missing_file(tmp_path):
-    with pytest.raises(ValueError, match=r"image is damaged or truncated \(.*Is a directory"):
+    with pytest.raises(IsADirectoryError, match=rf"^{tmp_path}: image cannot be opened \(Is a directory\)$"):
         read_image(str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"gone\.png: image not found"):
         read_image(str(tmp_path / "gone.png"))
+
+
+def test_forbidden_file(tmp_path, monkeypatch):
+    """Simulated, because whoever tests as root may read everything."""
+
+    def forbid(path, *args):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr("builtins.open", forbid)
+    with pytest.raises(PermissionError, match=r"a\.png: image cannot be opened \(Permission denied\)$"):
+        image_size(str(tmp_path / "a.png"))
 
 
 def test_image_bomb_is_a_sentence(tmp_path, monkeypatch):

@@ -47,6 +47,18 @@ def test_subsets_are_found_by_their_landmarks(root):
     assert subsets.sum() == 8
 
 
+def test_a_face_listed_twice_is_in_its_subsets_twice(root):
+    """Rows 1 and 3 have the same landmarks; list `expression` names the face once."""
+    path = root / "test.txt"
+    lines = path.read_text().splitlines()
+    lines[3] = " ".join([lines[3].split()[0], *lines[1].split()[1:]])
+    path.write_text("\n".join(lines) + "\n")
+    (root / "test_makeup.txt").write_text(lines[3] + "\n")
+    subsets = WFLWCropped(root).load("test").subsets
+    assert subsets[1].tolist() == subsets[3].tolist() == [False, True, False, True, False, False]
+    assert subsets.sum() == 7 + 3
+
+
 def test_crops_of_a_photograph_stay_together(root):
     data = WFLWCropped(root, validation_fraction=0.4)
     data.setup("fit")

@@ -6,6 +6,7 @@ import torch
 
 from lightning_modules.metrics import (
     AreaUnderCurve,
+    CumulativeErrorDistribution,
     FailureRate,
     LandmarkFailureRate,
     NormalizedMeanError,
@@ -30,14 +31,17 @@ def brute_force(pred, target, norm, index, subsets):
     """What `face_metrics` should say of these faces, in float64 and one face at a time."""
     table = {}
     for name, member in {"": torch.ones(len(index)), **dict(zip(SUBSETS, subsets.T, strict=True))}.items():
-        nme = []
+        nme, single = [], []
         for face in range(len(index)):
             if member[face]:
                 offset = (pred[face].double() - target[face].double()).numpy()
-                nme.append(np.mean([np.hypot(*o) for o in offset]) / norm[face].item())
+                error = [np.hypot(*o) / norm[face].item() for o in offset]
+                nme.append(np.mean(error))
+                single += error
         suffix = f"/{name}" if name else ""
         table[f"nme{suffix}"] = 100 * sum(nme) / len(nme)
         table[f"fr10{suffix}"] = 100 * sum(value > 0.10 for value in nme) / len(nme)
+        table[f"fr10_landmarks{suffix}"] = 100 * sum(value > 0.10 for value in single) / len(single)
         table[f"auc10{suffix}"] = sum(max(0.0, 1 - value / 0.10) for value in nme) / len(nme)
     return table
 
@@ -54,9 +58,9 @@ def test_by_hand():
     metrics.update(pred, target, norm, index, subsets)
     assert compute(metrics) == pytest.approx(  # NME 5, 30 and 0 percent
         {
-            **{"nme": 35 / 3, "fr10": 100 / 3, "auc10": 0.5},
-            **{"nme/pose": 2.5, "fr10/pose": 0.0, "auc10/pose": 0.75},
-            **{"nme/make-up": 30.0, "fr10/make-up": 100.0, "auc10/make-up": 0.0},
+            **{"nme": 35 / 3, "fr10": 100 / 3, "fr10_landmarks": 100 / 3, "auc10": 0.5},
+            **{"nme/pose": 2.5, "fr10/pose": 0.0, "fr10_landmarks/pose": 0.0, "auc10/pose": 0.75},
+            **{"nme/make-up": 30.0, "fr10/make-up": 100.0, "fr10_landmarks/make-up": 100.0, "auc10/make-up": 0.0},
         }
     )
 
@@ -67,6 +71,30 @@ def test_landmark_failure_rate_by_hand():
     metric.update(pred, torch.zeros(2, 2, 2), torch.full((2,), 50.0), torch.arange(2), torch.zeros(2, 0).bool())
     assert metric.compute().item() == 25.0  # 12, 0, 0 and 8 percent; both faces' NME is below 10
     assert metric.threshold == 0.10
+
+
+def test_cumulative_error_distribution_by_hand():
+    pred = torch.tensor([[[2.0, 0.0], [0.0, 0.0]], [[0.0, 4.0], [0.0, 0.0]], [[9.0, 12.0], [9.0, 12.0]]])
+    metric = CumulativeErrorDistribution(0.10)
+    rows = (torch.zeros(3, 2, 2), torch.full((3,), 40.0), torch.tensor([7, 0, 3]), torch.zeros(3, 0).bool())
+    metric.update(pred, *rows)  # NME 2.5, 5 and 37.5 percent
+    metric.update(pred, *rows)  # repeats
+    threshold, share = metric.compute().T
+    assert threshold.tolist() == pytest.approx(np.linspace(0, 0.10, 1001))
+    third = 1 / 3
+    assert share[[0, 249, 250, 499, 500, 1000]].tolist() == pytest.approx([0, 0, third, third, 2 * third, 2 * third])
+    area = (share[1:] + share[:-1]).sum().item() / 2 / 1000
+    whole = AreaUnderCurve(0.10)
+    whole.update(pred, *rows)
+    assert area == pytest.approx(whole.compute().item(), abs=1e-3)
+
+
+def test_cumulative_error_distribution_of_a_subset():
+    metric = CumulativeErrorDistribution(0.10, subset=0)
+    pred = torch.tensor([[[1.0, 0.0]], [[3.0, 0.0]]])
+    member = torch.tensor([[True], [False]])
+    metric.update(pred, torch.zeros(2, 1, 2), torch.full((2,), 100.0), torch.arange(2), member)
+    assert metric.compute()[:, 1].unique().tolist() == [0, 1]
 
 
 def test_agrees_with_brute_force_whatever_the_batches():
@@ -111,7 +139,9 @@ def test_data_without_subsets():
     *batch, _ = make_batch(np.arange(101))
     metrics.update(*batch, torch.zeros(101, 0).bool())
     expected = brute_force(*make_batch(np.arange(101)))
-    assert compute(metrics) == pytest.approx({key: expected[key] for key in ("nme", "fr10", "auc10")}, rel=1e-5)
+    assert compute(metrics) == pytest.approx(
+        {key: expected[key] for key in ("nme", "fr10", "fr10_landmarks", "auc10")}, rel=1e-5
+    )
 
 
 def test_errors_name_the_sample():

@@ -1,0 +1,32 @@
+"""Training on two processes through the command line."""
+
+from pathlib import Path
+
+import torch
+
+from tests.experiment import QUIET, start, weights, write_experiment
+
+TWO = ("--trainer.devices=2", "--trainer.strategy=ddp", *QUIET)
+
+
+def fit(name, *words):
+    process = start(
+        "fit", "--config", "tiny.yaml", "--name", name, *words, *TWO, OMP_NUM_THREADS="1", PYTHONPATH=str(Path.cwd())
+    )
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    return output
+
+
+def test_two_processes_train_and_resume(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_experiment(tmp_path)
+    fit("whole", "--trainer.max_epochs=2")
+    fit("halves", "--trainer.max_epochs=1")
+    output = fit("halves", "--trainer.max_epochs=2", "--resume")
+    assert output.count("trainer.max_epochs: 1 -> 2") == 1  # told once
+    assert Path("runs/whole/metrics.csv").read_text() == Path("runs/halves/metrics.csv").read_text()
+    whole, halves = weights("runs/whole"), weights("runs/halves")
+    assert all(torch.equal(whole[key], halves[key]) for key in whole)
+    last = torch.load("runs/halves/checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == 2 * (17 // 2 // 4)  # of 24 faces 17 train; each process has batches of 4
