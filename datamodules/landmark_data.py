@@ -115,6 +115,7 @@ class LandmarkDataModule(LightningDataModule):
         dataset = self._datasets["train"]
         sampler = EpochSampler(dataset, num_replicas=world, rank=rank, seed=self.seed)
         sampler.set_epoch(self._first_epoch)
+        dataset.augmentation.pipeline(dataset.size)
         return self._loader(dataset, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:

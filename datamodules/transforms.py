@@ -92,9 +92,16 @@ class Augmentation:
             first, last = corner.astype(int), (corner + sides).astype(int)
             image[first[1] : last[1], first[0] : last[0]] = colour
             visible = visible & ~((landmarks > first - 0.5) & (landmarks < last - 0.5)).all(axis=-1)
-        pipeline = _pipeline(self.blur * size, self.blur_p, self.grey_p, self.colour, self.colour_p)
+        pipeline = self.pipeline(size)
         pipeline.set_random_seed(seed)
         return pipeline(image=image)["image"], visible
+
+    def pipeline(self, size: int) -> Any:
+        """The library's part of ``appearance`` for crops of this size, made once.
+
+        Ask for it before workers start: W&B's import hook fails in a forked process.
+        """
+        return _pipeline(self.blur * size, self.blur_p, self.grey_p, self.colour, self.colour_p)
 
 
 @cache

@@ -11,7 +11,7 @@ import wandb
 
 from callbacks import weights_and_biases
 from callbacks.weights_and_biases import wandb_mode
-from tests.experiment import run, write_experiment
+from tests.experiment import QUIET, run, start, write_experiment
 
 
 @pytest.fixture
@@ -77,3 +77,12 @@ def test_an_offline_run_holds_config_and_metrics(no_account, tmp_path):
     assert "val/nme" in text
     assert "train/loss_step" in text
     assert Path("runs/tiny/metrics.csv").is_file()
+
+
+def test_workers_train_beside_it(tmp_path):
+    """In a process of its own: W&B's import hook refuses what a forked worker imports first."""
+    write_experiment(tmp_path)
+    options = ("--runs", str(tmp_path / "runs"), "--data.init_args.num_workers=1", "--trainer.max_epochs=1", *QUIET)
+    process = start("fit", "--config", str(tmp_path / "tiny.yaml"), "--config", "wandb", *options, WANDB_MODE="offline")
+    output, _ = process.communicate(timeout=180)
+    assert process.returncode == 0, output
