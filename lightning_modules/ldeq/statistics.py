@@ -1,11 +1,11 @@
 """How a solver fared on a set of faces, the same on one process and on many."""
 
-import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from lightning_modules.ldeq.solvers import Solution
+from lightning_modules.metrics.functional import first_rows
 
 
 class SolverStatistics(Metric):
@@ -37,8 +37,7 @@ class SolverStatistics(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """The numbers by name, over the distinct faces of all processes."""
-        index, order = dim_zero_cat(self.index).sort(stable=True)
-        order = order[torch.cat([index.new_ones(1), index.diff()]) != 0]
+        order = first_rows(dim_zero_cat(self.index))
         residual, iterations = dim_zero_cat(self.residual)[order], dim_zero_cat(self.iterations)[order]
         return {
             "residual": residual.mean(),

@@ -17,6 +17,7 @@ from lightning_modules.metrics.functional import (
     area_under_curve,
     cumulative_error_distribution,
     failure_rate,
+    first_rows,
     point_errors,
 )
 
@@ -83,8 +84,7 @@ class PerFaceMetric(Metric):
         index, error = dim_zero_cat(self.index), dim_zero_cat(self.error)
         if not len(index):
             return self.reduce(error.reshape(0, 0))
-        index, order = index.sort(stable=True)
-        order = order[torch.cat([index.new_ones(1), index.diff()]) != 0]  # the first row of each sample
+        order = first_rows(index)
         error = error.reshape(len(index), -1)[order]
         if self.subset is not None:
             error = error[dim_zero_cat(self.subsets).reshape(len(index), -1)[order, self.subset]]

@@ -53,6 +53,12 @@ def _refuse(bad: Tensor, index: Tensor | None, why: str) -> None:
         raise ValueError(f"{name}: {why}")
 
 
+def first_rows(index: Tensor) -> Tensor:
+    """Positions (D,) of the first row of each distinct sample in ``index`` (M,), in the order of the samples."""
+    ordered, order = index.sort(stable=True)
+    return order[torch.cat([ordered.new_ones(1), ordered.diff()]) != 0]
+
+
 def normalized_mean_error(pred: Tensor, target: Tensor, norm: Tensor, index: Tensor | None = None) -> Tensor:
     """NME (B,) in percent: the mean of `point_errors` over a face's landmarks, with the same arguments and errors."""
     return point_errors(pred, target, norm, index).mean(dim=-1)
