@@ -21,7 +21,7 @@ from callbacks.metrics_csv import MetricsCSV
 from callbacks.option_mistakes import FullNames, check_trainer, explain
 from callbacks.pinned import pinned_callbacks
 from callbacks.quiet import silence
-from callbacks.run_folder import RunFolder, name_changes, name_model_changes
+from callbacks.run_folder import RunFolder, name_changes, name_training_changes
 from callbacks.weights_and_biases import wandb_logger
 
 
@@ -70,7 +70,7 @@ class LandmarkCLI(LightningCLI):
             checkpoint = last
             name_changes(self.run.settings(), self._settings())
         elif checkpoint:
-            name_model_changes(checkpoint, self._settings()["model"])
+            name_training_changes(checkpoint, self._settings())
         options.ckpt_path = checkpoint and str(checkpoint)
 
     def _settings(self) -> dict[str, Any]:

@@ -44,7 +44,8 @@ class Predictions(Callback):
         if not trainer.is_global_zero:
             return
         files: Sequence[str] = trainer.predict_dataloaders.dataset.faces.image
-        stem = result_stem(self.run, trainer.datamodule, trainer.ckpt_path)
+        part = None if len(rows) == len(files) else len(rows)
+        stem = result_stem(self.run, trainer.datamodule, trainer.ckpt_path, faces=part)
         path = self.run.path / "predictions" / f"{stem}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         count = len(next(iter(rows.values()))[0]) // 2

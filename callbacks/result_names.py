@@ -8,17 +8,20 @@ from callbacks.checkpoints import BEST
 from callbacks.run_folder import RunFolder
 
 
-def result_stem(run: RunFolder, data: Any, checkpoint: str | None, normalizer: str | None = None) -> str:
-    """Title and box; normaliser and checkpoint where they are not the markup's default and the run's best.
+def result_stem(
+    run: RunFolder, data: Any, checkpoint: str | None, normalizer: str | None = None, faces: int | None = None
+) -> str:
+    """Title and box; normaliser, checkpoint and faces where they are not the markup's default, the run's best and all.
 
-    ``wflw_landmarks-1.2``, ``wflw_landmarks-1.2_inter-pupil_last``. A checkpoint from elsewhere is named by its last
-    two folders and its file.
+    ``wflw_landmarks-1.2``, ``wflw_landmarks-1.2_inter-pupil_last``, ``wflw_landmarks-1.2_32_faces``. A checkpoint from
+    elsewhere is named by its last two folders and its file.
 
     Args:
         run: the run's folder.
         data: the datamodule.
         checkpoint: path of the weights.
         normalizer: what the result was divided by, if it was.
+        faces: how many were looked at, where it was not all of them (``trainer.limit_test_batches``).
     """
     parts = [slug(data.title), slug(data.box)]
     if normalizer not in (None, data.markup.default_normalizer):
@@ -27,6 +30,8 @@ def result_stem(run: RunFolder, data: Any, checkpoint: str | None, normalizer: s
         path = Path(checkpoint)
         own = path.resolve().parent == run.checkpoint(BEST).resolve().parent
         parts.append(slug(path.stem if own else "_".join([*path.resolve().parts[-3:-1], path.stem])))
+    if faces is not None:
+        parts.append(f"{faces}_faces")
     return "_".join(parts)
 
 

@@ -83,7 +83,8 @@ class Results(Callback):
         sizes = {"full": len(faces)}
         for subset, name in enumerate(data.subset_names):
             sizes[name] = sum(subset in members for _, members in faces.values())
-        folder, stem = self.run.path / "test", result_stem(self.run, data, trainer.ckpt_path, data.normalizer)
+        part = None if len(faces) == len(dataset) else len(faces)
+        folder, stem = self.run.path / "test", result_stem(self.run, data, trainer.ckpt_path, data.normalizer, part)
         folder.mkdir(parents=True, exist_ok=True)
         rows = [_row(name, size, values) for name, size in sizes.items()]
         _write(folder / f"{stem}.csv", [{**row, "normalizer": data.normalizer, "box": data.box} for row in rows])
@@ -99,6 +100,8 @@ class Results(Callback):
             if isinstance(logger, WandbLogger):
                 logger.log_image(f"test/{stem}", [str(drawing)])
         title = f"{self.run.name} on {data.title}: NME {data.normalizer}, box {data.box}"
+        if part:
+            title += f", {part} of {len(dataset)} faces"
         files = f"{folder / stem}.csv, {stem}_ced.csv, {stem}_faces.csv, {drawing.name}"
         Console().print(_table(title, rows), files, sep="\n", soft_wrap=True)
 

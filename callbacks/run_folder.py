@@ -116,13 +116,14 @@ def name_changes(old: Settings, new: Settings) -> None:
         note(f"changed since this run's last start: {change}")
 
 
-def name_model_changes(checkpoint: Path, model: Settings) -> None:
-    """Tell every setting of the model that differs from its checkpoint.
+def name_training_changes(checkpoint: Path, settings: Settings) -> None:
+    """Tell every setting of the model, and the input size, that differ from those a checkpoint was trained with.
 
     Raises:
         UsageError: the checkpoint holds a model of another class.
     """
-    stored = read_checkpoint(checkpoint).get("hyper_parameters", {})
+    content, model = read_checkpoint(checkpoint), settings["model"]
+    stored = content.get("hyper_parameters", {})
     old = {key: value for key, value in stored.items() if key not in ("_class_path", "_instantiator")}
     if stored.get("_class_path", model["class_path"]) != model["class_path"]:
         raise UsageError(
@@ -131,6 +132,9 @@ def name_model_changes(checkpoint: Path, model: Settings) -> None:
         )
     for change in changes(old, model.get("init_args", {})) if stored else []:
         note(f"differs from {checkpoint}: model.init_args.{change}")
+    trained, size = content.get("input_size"), settings["data"]["init_args"].get("size")
+    if trained and size != trained:
+        note(f"{checkpoint} was trained at {trained} pixels, data.init_args.size is {size}")
 
 
 def _flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:

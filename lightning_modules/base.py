@@ -48,6 +48,7 @@ class LandmarkModule(LightningModule):
             )
         if stage == "fit":
             self.mean_shape.copy_(data.mean_shape())
+            self.example_input_array = torch.zeros(1, 3, data.size, data.size, dtype=torch.uint8)  # for the summary
         metrics = face_metrics(data.subset_names)
         self.val_metrics, self.test_metrics = metrics.clone(prefix="val/"), metrics.clone(prefix="test/")
 
@@ -81,6 +82,12 @@ class LandmarkModule(LightningModule):
         # A sum of products: autocast would round a matrix product to bfloat16, many pixels of a large photograph.
         original = (linear * prediction.landmarks.unsqueeze(-2)).sum(dim=-1) + offset
         return {"index": batch["index"], "landmarks": original, "confidence": prediction.confidence}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record the side of the images trained on, for whoever measures the weights at another."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            checkpoint["input_size"] = int(data.size)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another network.

@@ -178,20 +178,20 @@ class Data:
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "normalizer", "stem"),
+    ("checkpoint", "normalizer", "faces", "stem"),
     [
-        ("run/checkpoints/best.ckpt", "inter-ocular", "wflw_landmarks-1.2"),
-        ("run/checkpoints/last.ckpt", "inter-ocular", "wflw_landmarks-1.2_last"),
-        ("run/../run/checkpoints/best.ckpt", "inter-pupil", "wflw_landmarks-1.2_inter-pupil"),
-        ("run/checkpoints/last.ckpt", "box-size", "wflw_landmarks-1.2_box-size_last"),
-        ("other/checkpoints/best.ckpt", "inter-ocular", "wflw_landmarks-1.2_other_checkpoints_best"),
-        ("run/checkpoints/last.ckpt", None, "wflw_landmarks-1.2_last"),
-        (None, None, "wflw_landmarks-1.2"),
+        ("run/checkpoints/best.ckpt", "inter-ocular", None, "wflw_landmarks-1.2"),
+        ("run/checkpoints/last.ckpt", "inter-ocular", None, "wflw_landmarks-1.2_last"),
+        ("run/../run/checkpoints/best.ckpt", "inter-pupil", None, "wflw_landmarks-1.2_inter-pupil"),
+        ("run/checkpoints/last.ckpt", "box-size", 32, "wflw_landmarks-1.2_box-size_last_32_faces"),
+        ("other/checkpoints/best.ckpt", "inter-ocular", None, "wflw_landmarks-1.2_other_checkpoints_best"),
+        ("run/checkpoints/last.ckpt", None, None, "wflw_landmarks-1.2_last"),
+        (None, None, None, "wflw_landmarks-1.2"),
     ],
 )
-def test_a_name_holds_all_that_changes_a_result(tmp_path, checkpoint, normalizer, stem):
+def test_a_name_holds_all_that_changes_a_result(tmp_path, checkpoint, normalizer, faces, stem):
     path = str(tmp_path / checkpoint) if checkpoint else None
-    assert result_stem(RunFolder(tmp_path / "run"), Data(), path, normalizer) == stem
+    assert result_stem(RunFolder(tmp_path / "run"), Data(), path, normalizer, faces) == stem
 
 
 def test_another_measurement_leaves_the_earlier_one(folder, monkeypatch, capsys):
@@ -206,6 +206,23 @@ def test_another_measurement_leaves_the_earlier_one(folder, monkeypatch, capsys)
     assert "…" not in table  # every cell fits
     row = rows(folder / "runs/run/test/wflw_provided-1.2_box-size_last.csv")[0]
     assert (row["box"], row["normalizer"]) == ("provided-1.2", "box-size")
+
+
+def test_a_part_of_the_faces_is_called_so(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    run("test", "--name", "run", "--trainer.limit_test_batches=2")
+    assert "8 of 14 faces" in " ".join(capsys.readouterr().out.split())
+    assert len(rows(folder / "runs/run/test/wflw_landmarks-1.2_8_faces_faces.csv")) == 8
+    run("predict", "--name", "run", "--trainer.limit_predict_batches=1")
+    assert len(rows(folder / "runs/run/predictions/wflw_landmarks-1.2_4_faces.csv")) == 4
+
+
+def test_another_input_size_than_the_trained_one_is_told(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    run("test", "--name", "run")
+    assert "was trained at" not in capsys.readouterr().err
+    run("test", "--name", "run", "--data.init_args.size=48", "--trainer.limit_test_batches=1")
+    assert "best.ckpt was trained at 32 pixels, data.init_args.size is 48" in capsys.readouterr().err
 
 
 def test_slug():
