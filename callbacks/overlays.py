@@ -6,9 +6,10 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from lightning import LightningModule
 from numpy.typing import NDArray
 from PIL import Image
+
+from lightning_modules.base import LandmarkModule
 
 Pixels = NDArray[np.uint8]
 Edges = Iterable[tuple[int, int]]
@@ -18,11 +19,11 @@ TRUTH, PREDICTION, INK = (60, 220, 255), (255, 120, 30), (235, 235, 235)  # cyan
 FRACTION = 4  # bits of a coordinate behind the point, for OpenCV
 
 
-def draw_overlays(module: LightningModule, dataset: Any, nme: Mapping[int, float], edges: Edges) -> Image.Image:
+def draw_overlays(module: LandmarkModule, dataset: Any, nme: Mapping[int, float], edges: Edges) -> Image.Image:
     """A sheet of the faces at these indices with truth and prediction, each with its NME in percent."""
     samples = [dataset[index] for index in nme]
     images = torch.stack([sample["image"] for sample in samples])
-    found = module(images.to(module.device)).landmarks.float().cpu().numpy()
+    found = module.in_data_markup(module(images.to(module.device)).landmarks).float().cpu().numpy()
     tiles = []
     for (index, error), sample, points in zip(nme.items(), samples, found, strict=True):
         face = enlarge(sample["image"].permute(1, 2, 0).numpy())

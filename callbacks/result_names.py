@@ -23,8 +23,8 @@ def result_stem(
         normalizer: what the result was divided by, if it was.
         faces: how many were looked at, where it was not all of them (``trainer.limit_test_batches``).
     """
-    parts = [slug(data.title), slug(data.box)]
-    if normalizer not in (None, data.markup.default_normalizer):
+    parts = [slug(data.measured_on), slug(data.box)]
+    if normalizer not in (None, data.default_normalizer):
         parts.append(slug(str(normalizer)))
     if checkpoint and Path(checkpoint).resolve() != run.checkpoint(BEST).resolve():
         path = Path(checkpoint)

@@ -63,8 +63,11 @@ class Results(Callback):
     ) -> None:
         """Add the rows of a batch."""
         truth, norm, index, subsets = batch["landmarks"], batch["norm"], batch["index"], batch["subsets"]
-        mean = pl_module.mean_shape * batch["image"].shape[-1] - 0.5
-        found = {MODEL: outputs["prediction"].landmarks, MEAN_SHAPE: mean.expand_as(truth)}
+        mean = pl_module.in_data_markup(pl_module.mean_shape * batch["image"].shape[-1] - 0.5)
+        found = {
+            MODEL: pl_module.in_data_markup(outputs["prediction"].landmarks),
+            MEAN_SHAPE: mean.expand_as(truth),
+        }
         for predictor, metrics in self.metrics.items():
             metrics.update(found[predictor], truth, norm, index, subsets)
             self.curves[predictor].update(found[predictor], truth, norm, index, subsets)
@@ -99,7 +102,7 @@ class Results(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image(f"test/{stem}", [str(drawing)])
-        title = f"{self.run.name} on {data.title}: NME {data.normalizer}, box {data.box}"
+        title = f"{self.run.name} on {data.measured_on}: NME {data.normalizer}, box {data.box}"
         if part:
             title += f", {part} of {len(dataset)} faces"
         files = f"{folder / stem}.csv, {stem}_ced.csv, {stem}_faces.csv, {drawing.name}"

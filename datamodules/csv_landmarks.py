@@ -8,6 +8,7 @@ from datamodules.annotation_table import BOX_COLUMNS, AnnotationTable, landmark_
 from datamodules.faces import Faces
 from datamodules.landmark_data import ROOT, LandmarkDataModule, data_root
 from datamodules.markup import load_markup
+from datamodules.perturbations import Perturbation
 from datamodules.transforms import Augmentation
 
 
@@ -24,8 +25,8 @@ class CSVLandmarks(LandmarkDataModule):
         markup: name or YAML file of the landmark scheme.
         train: CSV of training faces, below ``root``.
         test: CSV of test faces, below ``root``.
-        size, box, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed: see
-            `LandmarkDataModule`.
+        size, box, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed, convert_to,
+            perturbation: see `LandmarkDataModule`.
     """
 
     def __init__(
@@ -42,10 +43,22 @@ class CSVLandmarks(LandmarkDataModule):
         validation_fraction: float = 0.1,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        convert_to: str | None = None,
+        perturbation: Perturbation | None = None,
     ) -> None:
         scheme = load_markup(markup)
         super().__init__(
-            scheme, size, box, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed
+            scheme,
+            size,
+            box,
+            normalizer,
+            batch_size,
+            num_workers,
+            validation_fraction,
+            augmentation,
+            seed,
+            convert_to,
+            perturbation,
         )
         self.root = data_root(root)
         self.files = {"train": train, "test": test}
@@ -59,7 +72,7 @@ class CSVLandmarks(LandmarkDataModule):
         """Read a CSV; see the class for its columns, and `Faces` and `annotation_table` for what is refused."""
         return read_faces(
             self.root / self.files[split],
-            self.markup.num_landmarks,
+            self.annotated.num_landmarks,
             f"set data.init_args.root to the folder of the CSV files, and data.init_args.{split} to a file in it "
             f"{ROOT}",
         )

@@ -13,6 +13,8 @@ from datamodules.crop import Floats, box_convention, compose, crop_affine, inver
 from datamodules.faces import Faces
 from datamodules.image_files import image_size, read_image
 from datamodules.markup import Markup
+from datamodules.markup_maps import MarkupMap
+from datamodules.perturbations import Perturbation
 from datamodules.transforms import Augmentation, Image
 
 Key = int | tuple[int, int]
@@ -35,8 +37,9 @@ class FaceDataset(Dataset[dict[str, Any]]):
         augmentation: Augmentation | None = None,
         seed: int = 0,
         read: Callable[[int], Image] | None = None,
+        markup_map: MarkupMap | None = None,
     ) -> None:
-        """``read`` gives the image of a row where it does not come from a file.
+        """``read`` gives the image of a row where it does not come from a file; ``markup_map`` leads to ``markup``.
 
         Raises:
             ValueError: a face has no box or no normaliser of this kind; names file, line and config key.
@@ -59,13 +62,23 @@ class FaceDataset(Dataset[dict[str, Any]]):
                 f"data.init_args.box is '{box}', but {markup.name} has one landmark, which has no size; set it to "
                 "provided-1.2 or image"
             )
-        self.norms = markup.norm(faces.landmarks, normalizer, 1.0)
+        self.landmarks, self.visible = faces.landmarks, faces.visible
+        if markup_map:
+            self.landmarks, self.visible = self._mapped(markup_map), markup_map.visible(faces.visible)
+        self.perturbation: Perturbation | None = None
+        self.norms = markup.norm(self.landmarks, normalizer, 1.0)
         self.norm_is_crop = normalizer == "crop-size"
         for row in np.flatnonzero(~(self.norms > 0)):
             raise ValueError(
                 f"{faces.where(row)}: the {normalizer} distance is {self.norms[row]:g} pixels, so NME is not defined; "
                 "correct the landmarks or choose another data.init_args.normalizer"
             )
+
+    def _mapped(self, markup_map: MarkupMap) -> Floats:
+        """The landmarks (M, T, 2) in image pixels; the map works in pixels of each clean crop."""
+        affines = [self.affine(row) for row in range(len(self.faces))]
+        points = zip(affines, self.faces.landmarks, strict=True)
+        return np.stack([transform(a, markup_map.points(transform(invert(a), p))) for a, p in points])
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -84,7 +97,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
         epoch, row = key if isinstance(key, tuple) else (None, key)
         image = self.read(row)
         affine = self.affine(row, image)
-        landmarks, visible = self.faces.landmarks[row], self.faces.visible[row]
+        landmarks, visible = self.landmarks[row], self.visible[row]
         self._check_overlap(row, transform(invert(affine), landmarks), image)
         rng = np.random.default_rng((self.seed, epoch or 0, row))
         if epoch is not None:
@@ -97,6 +110,8 @@ class FaceDataset(Dataset[dict[str, Any]]):
         crop = warp(image, affine, self.size)
         if epoch is not None:
             crop, visible = self.augmentation.appearance(rng, crop, points, visible)
+        elif self.perturbation:
+            crop = self.perturbation(rng, crop, points, None)
         scale = np.sqrt(abs(np.linalg.det(affine[:, :2])))  # image pixels per crop pixel
         sample: LandmarkBatch = {
             "image": torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))),
@@ -112,7 +127,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
     def _check_overlap(self, row: int, points: Floats, image: Image) -> None:
         """Refuse a face none of whose landmarks lies in both its image and its clean crop, (N, 2) ``points`` there."""
         height, width = image.shape[:2]
-        in_image = _inside(self.faces.landmarks[row], width, height)
+        in_image = _inside(self.landmarks[row], width, height)
         if not (in_image & _inside(points, self.size, self.size)).any():
             raise ValueError(
                 f"{self.faces.where(row)}: no landmark lies within {'the crop' if in_image.any() else 'the image'} of "

@@ -5,6 +5,7 @@ A dataset's own file only has to read its annotations into `Faces`; `csv_landmar
 
 import os
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from datamodules.crop import box_convention, invert, transform
 from datamodules.face_dataset import EpochSampler, FaceDataset
 from datamodules.faces import Faces, split_validation
 from datamodules.markup import Markup
-from datamodules.transforms import Augmentation
+from datamodules.markup_maps import MarkupMap, find_map
+from datamodules.perturbations import Perturbation
+from datamodules.transforms import Augmentation, Image
 
 ROOT = "(root is a path, or a folder below the one that the environment variable LANDMARK_DATA names)"  # `data_root`
 
@@ -27,7 +30,7 @@ class LandmarkDataModule(LightningDataModule):
     """What the datamodules of annotated images share: crops, loaders, and validation faces taken out of training.
 
     Args:
-        markup: what the landmarks mean.
+        markup: what the annotated landmarks mean.
         size: side of the network's square input in pixels.
         box: a name of `crop.BOX_CONVENTIONS`.
         normalizer: what NME divides by; None is the markup's default.
@@ -35,9 +38,13 @@ class LandmarkDataModule(LightningDataModule):
         num_workers: loading processes of each training process.
         validation_fraction: share of the training photographs held out; the test set never selects a checkpoint.
         augmentation: changes of training faces.
-        seed: of shuffling, augmentation and the validation split.
+        seed: of shuffling, augmentation, perturbation and the validation split.
+        convert_to: a map of `markup_maps`, by whose target's landmarks this data is to be used; None is the markup.
+        perturbation: what is done to test faces, the same for every model.
     """
 
+    annotated: Markup  # what the files have
+    markup: Markup  # what the batches have: the same, or what it is converted to
     subset_names: tuple[str, ...] = ()
 
     def __init__(
@@ -51,11 +58,15 @@ class LandmarkDataModule(LightningDataModule):
         validation_fraction: float,
         augmentation: Augmentation | None,
         seed: int,
+        convert_to: str | None = None,
+        perturbation: Perturbation | None = None,
     ) -> None:
         super().__init__()
-        self.markup, self.size, self.box = markup, size, box
-        self.normalizer = normalizer or markup.default_normalizer
-        markup.check_normalizer(self.normalizer)
+        self.map = find_map(markup.name, convert_to) if convert_to not in (None, markup.name) else None
+        self.annotated, self.markup = markup, self.map.target if self.map else markup
+        self.size, self.box, self.perturbation = size, box, perturbation
+        self.normalizer = normalizer or self.default_normalizer
+        self.markup.check_normalizer(self.normalizer)
         box_convention(box)
         for key, value, least in (
             ("size", size, 1),
@@ -80,9 +91,35 @@ class LandmarkDataModule(LightningDataModule):
         return self.markup.num_landmarks
 
     @property
+    def default_normalizer(self) -> str:
+        """The normaliser of the field's tables for this data."""
+        return self.markup.default_normalizer
+
+    @property
     def title(self) -> str:
-        """What a test result was measured on, for tables and file names."""
+        """Name of the test faces."""
         return type(self).__name__
+
+    @property
+    def measured_on(self) -> str:
+        """What a test result was measured on, for tables and file names."""
+        converted = [self.markup.name] if self.map else []
+        perturbed = [self.perturbation.title] if self.perturbation else []
+        return ", ".join([self.title, *converted, *perturbed])
+
+    def map_from(self, markup: str) -> MarkupMap:
+        """The map by which the landmarks of a model trained in another markup are compared with this data.
+
+        Raises:
+            ValueError: there is none; says what to do.
+        """
+        try:
+            return find_map(markup, self.markup.name)
+        except ValueError as error:
+            raise ValueError(
+                f"the model was trained on {markup} but {type(self).__name__} is in {self.markup.name}: {error}; set "
+                "data.init_args.convert_to to a markup that both can be converted to"
+            ) from error
 
     @abstractmethod
     def load(self, split: str) -> Faces:
@@ -91,8 +128,20 @@ class LandmarkDataModule(LightningDataModule):
     def dataset(self, faces: Faces) -> FaceDataset:
         """Crops of these faces."""
         faces.check_images()
+        return self.crops(faces)
+
+    def crops(self, faces: Faces, read: Callable[[int], Image] | None = None) -> FaceDataset:
+        """The dataset of faces whose images come from their files, or from ``read`` for a row."""
         return FaceDataset(
-            faces, self.markup, self.normalizer, self.size, self.box, augmentation=self.augmentation, seed=self.seed
+            faces,
+            self.markup,
+            self.normalizer,
+            self.size,
+            self.box,
+            augmentation=self.augmentation,
+            seed=self.seed,
+            read=read,
+            markup_map=self.map,
         )
 
     def setup(self, stage: str) -> None:
@@ -102,11 +151,12 @@ class LandmarkDataModule(LightningDataModule):
             self._datasets |= {"train": self.dataset(train), "val": self.dataset(val)}
         if stage in ("test", "predict") and "test" not in self._datasets:
             self._datasets["test"] = self.dataset(self.load("test"))
+            self._datasets["test"].perturbation = self.perturbation
 
     def mean_shape(self) -> torch.Tensor:
         """Mean (N, 2) of the training landmarks in clean crops, in shares of the crop's side from its corner."""
         dataset = self._datasets["train"]
-        points = [transform(invert(dataset.affine(row)), p) for row, p in enumerate(dataset.faces.landmarks)]
+        points = [transform(invert(dataset.affine(row)), p) for row, p in enumerate(dataset.landmarks)]
         return torch.from_numpy(((np.mean(points, axis=0) + 0.5) / self.size).astype(np.float32))
 
     def train_dataloader(self) -> DataLoader[Any]:

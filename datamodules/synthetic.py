@@ -15,6 +15,7 @@ from datamodules.face_generator.sampling import sample_parameters
 from datamodules.faces import Faces
 from datamodules.landmark_data import LandmarkDataModule
 from datamodules.markup import WFLW_98
+from datamodules.perturbations import Perturbation
 from datamodules.transforms import Augmentation, Image
 
 PICTURE = 1.25  # its side in sides of the crop, which shows two thirds of it: the crop enlarges a pixel to 1.2
@@ -34,7 +35,8 @@ class SyntheticFaces(LandmarkDataModule):
         faces_seed: of the faces; another one is another dataset.
         size: side of the crop; pictures are 1.25 times as large.
         box: ``provided-1.2`` is a loose rectangle round the landmarks, ``landmarks-1.2`` the tight one.
-        normalizer, batch_size, num_workers, validation_fraction, augmentation, seed: see `LandmarkDataModule`.
+        normalizer, batch_size, num_workers, validation_fraction, augmentation, seed, convert_to, perturbation: see
+            `LandmarkDataModule`.
     """
 
     subset_names = SUBSETS
@@ -53,9 +55,21 @@ class SyntheticFaces(LandmarkDataModule):
         validation_fraction: float = 0.1,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        convert_to: str | None = None,
+        perturbation: Perturbation | None = None,
     ) -> None:
         super().__init__(
-            WFLW_98, size, box, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed
+            WFLW_98,
+            size,
+            box,
+            normalizer,
+            batch_size,
+            num_workers,
+            validation_fraction,
+            augmentation,
+            seed,
+            convert_to,
+            perturbation,
         )
         for key, value in (("num_train", num_train), ("num_test", num_test)):
             if value < 1:
@@ -95,16 +109,7 @@ class SyntheticFaces(LandmarkDataModule):
     def dataset(self, faces: Faces) -> FaceDataset:
         """Crops of faces that are drawn when they are asked for."""
         parameters = self.parameters(str(faces.image[0]).split("/")[1], faces.line - 1)
-        return FaceDataset(
-            faces,
-            self.markup,
-            self.normalizer,
-            self.size,
-            self.box,
-            augmentation=self.augmentation,
-            seed=self.seed,
-            read=partial(_draw, parameters, self.canvas),  # not a closure: workers may have to be sent it
-        )
+        return self.crops(faces, partial(_draw, parameters, self.canvas))  # not a closure: workers may be sent it
 
     @property
     def canvas(self) -> int:

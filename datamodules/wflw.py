@@ -1,20 +1,18 @@
 """WFLW (Wu et al. 2018, arXiv:1805.10483): 7,500 training and 2,500 test faces with 98 landmarks and six attributes."""
 
-from pathlib import Path
-
 import numpy as np
 
 from datamodules.annotation_table import BOX_COLUMNS, landmark_columns, read_list
 from datamodules.faces import Faces
-from datamodules.landmark_data import ROOT, LandmarkDataModule, data_root
+from datamodules.landmark_data import ROOT
 from datamodules.markup import WFLW_98
-from datamodules.transforms import Augmentation
+from datamodules.published_data import PublishedData
 
 ATTRIBUTES = ("pose", "expression", "illumination", "makeup", "occlusion", "blur")  # in the order of paper and lists
 COLUMNS = (*landmark_columns(WFLW_98.num_landmarks), *BOX_COLUMNS, *ATTRIBUTES, "image")  # 207
 
 
-class WFLW(LandmarkDataModule):
+class WFLW(PublishedData):
     """WFLW as it is published: ``WFLW_images`` and ``WFLW_annotations``, several faces an image.
 
     The lists do not say where their pixels begin; coordinates are used as they are, so (0, 0) is the centre of the
@@ -25,27 +23,11 @@ class WFLW(LandmarkDataModule):
         root: folder that holds ``WFLW_images`` and ``WFLW_annotations``.
         box: ``provided-1.2`` is the rectangle of the lists, as a detector might give it; ``landmarks-1.2`` is LDEQ's,
             HIH's and PFLD's: the test then knows the tight box of the true landmarks, and scores better for it.
-        size, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed: see `LandmarkDataModule`.
+        and the rest: see `PublishedData`.
     """
 
     subset_names = ATTRIBUTES
-
-    def __init__(
-        self,
-        root: Path,
-        size: int = 256,
-        box: str = "landmarks-1.2",
-        normalizer: str | None = None,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        validation_fraction: float = 0.1,
-        augmentation: Augmentation | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            WFLW_98, size, box, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed
-        )
-        self.root = data_root(root)
+    annotated = WFLW_98
 
     def load(self, split: str) -> Faces:
         """Read one of the two lists; see `Faces` and `annotation_table` for what is refused."""

@@ -11,9 +11,9 @@ from datamodules.crop import Floats
 from datamodules.face_dataset import FaceDataset
 from datamodules.faces import Faces
 from datamodules.image_files import image_size
-from datamodules.landmark_data import ROOT, LandmarkDataModule, data_root
+from datamodules.landmark_data import ROOT
 from datamodules.markup import WFLW_98
-from datamodules.transforms import Augmentation
+from datamodules.published_data import PublishedData
 from datamodules.wflw import ATTRIBUTES
 
 COORDINATES = landmark_columns(WFLW_98.num_landmarks)
@@ -21,7 +21,7 @@ SIDE = 256  # of every crop, in pixels
 BEYOND = 1.0  # a landmark may lie this far outside, in sides of the crop; farther out, the file is not in shares
 
 
-class WFLWCropped(LandmarkDataModule):
+class WFLWCropped(PublishedData):
     """WFLW in face crops of 256 x 256 pixels, around the true landmarks (so the test knows where the face is).
 
     ``train.txt`` and ``test.txt`` name an image in ``train/`` or ``test/`` a line, then 196 shares of the crop's side;
@@ -39,26 +39,12 @@ class WFLWCropped(LandmarkDataModule):
 
     Args:
         root: folder that holds the lists and the folders of images.
-        size, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed: see `LandmarkDataModule`.
+        and the rest: see `PublishedData`.
     """
 
     subset_names = ATTRIBUTES
-
-    def __init__(
-        self,
-        root: Path,
-        size: int = 256,
-        normalizer: str | None = None,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        validation_fraction: float = 0.1,
-        augmentation: Augmentation | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            WFLW_98, size, "image", normalizer, batch_size, num_workers, validation_fraction, augmentation, seed
-        )
-        self.root = data_root(root)
+    annotated = WFLW_98
+    usual_box = "image"
 
     def load(self, split: str) -> Faces:
         """Read a list, and for the test faces those of the subsets; see `Faces` for what else is refused."""

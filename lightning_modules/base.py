@@ -35,22 +35,59 @@ class LandmarkModule(LightningModule):
             raise ValueError(f"model.init_args.num_landmarks is {num_landmarks}, expected at least 1")
         self.num_landmarks = num_landmarks
         self.register_buffer("mean_shape", torch.zeros(num_landmarks, 2))
+        self.markup: str | None = None  # its name; None if the checkpoint is from elsewhere
+        self._map_weights: Tensor | None = None
 
     def setup(self, stage: str) -> None:
         """Check the landmark count, take the mean shape of the training faces, and make the metrics."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if data is None:
             return
+        if stage == "fit":
+            self._check_count(data)
+            self.markup = data.markup.name
+            self.mean_shape.copy_(data.mean_shape())
+            self.example_input_array = torch.zeros(1, 3, data.size, data.size, dtype=torch.uint8)  # for the summary
+        metrics = face_metrics(data.subset_names)
+        self.val_metrics, self.test_metrics = metrics.clone(prefix="val/"), metrics.clone(prefix="test/")
+
+    def _check_count(self, data: Any) -> None:
         if data.num_landmarks != self.num_landmarks:
             raise ValueError(
                 f"model.init_args.num_landmarks is {self.num_landmarks} but {type(data).__name__} has "
                 f"{data.num_landmarks} landmarks a face; set model.init_args.num_landmarks to {data.num_landmarks}"
             )
-        if stage == "fit":
-            self.mean_shape.copy_(data.mean_shape())
-            self.example_input_array = torch.zeros(1, 3, data.size, data.size, dtype=torch.uint8)  # for the summary
-        metrics = face_metrics(data.subset_names)
-        self.val_metrics, self.test_metrics = metrics.clone(prefix="val/"), metrics.clone(prefix="test/")
+
+    def on_validation_start(self) -> None:
+        """Get ready for the data's markup."""
+        self._meet_markup()
+
+    def on_test_start(self) -> None:
+        """Get ready for the data's markup."""
+        self._meet_markup()
+
+    def on_predict_start(self) -> None:
+        """Get ready for the data's markup."""
+        self._meet_markup()
+
+    def _meet_markup(self) -> None:
+        """Where the data is in another markup than the training was, find the map to it."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return
+        self._map_weights = None
+        if self.markup in (None, data.markup.name):
+            self._check_count(data)
+            return
+        self.print(f"note: predicted landmarks are converted from {self.markup} to {data.markup.name}")
+        self._map_weights = torch.from_numpy(data.map_from(self.markup).matrices).float()
+
+    def in_data_markup(self, landmarks: Tensor) -> Tensor:
+        """Landmarks (..., N, 2) in input pixels as those (..., T, 2) of the data's markup."""
+        if self._map_weights is None:
+            return landmarks
+        weights = self._map_weights.to(landmarks.device)  # they apply from the image's corner: `MarkupMap.points`
+        return torch.einsum("ctn,...nc->...tc", weights, landmarks.float() + 0.5) - 0.5
 
     def validation_step(self, batch: LandmarkBatch, batch_idx: int) -> None:
         """Metric rows of one batch."""
@@ -62,7 +99,8 @@ class LandmarkModule(LightningModule):
 
     def _evaluate(self, metrics: Any, batch: LandmarkBatch) -> LandmarkPrediction:
         prediction: LandmarkPrediction = self(batch["image"])
-        metrics.update(prediction.landmarks, batch["landmarks"], batch["norm"], batch["index"], batch["subsets"])
+        found = self.in_data_markup(prediction.landmarks)
+        metrics.update(found, batch["landmarks"], batch["norm"], batch["index"], batch["subsets"])
         return prediction
 
     def on_validation_epoch_end(self) -> None:
@@ -80,14 +118,15 @@ class LandmarkModule(LightningModule):
         prediction: LandmarkPrediction = self(batch["image"])
         linear, offset = batch["crop"][..., :2].unsqueeze(1), batch["crop"][..., 2].unsqueeze(1)
         # A sum of products: autocast would round a matrix product to bfloat16, many pixels of a large photograph.
-        original = (linear * prediction.landmarks.unsqueeze(-2)).sum(dim=-1) + offset
+        found = self.in_data_markup(prediction.landmarks)
+        original = (linear * found.unsqueeze(-2)).sum(dim=-1) + offset
         return {"index": batch["index"], "landmarks": original, "confidence": prediction.confidence}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Record the side of the images trained on, for whoever measures the weights at another."""
+        """Record the markup and the input size trained on, for whoever measures the weights on other data."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            checkpoint["input_size"] = int(data.size)
+            checkpoint |= {"markup": self.markup, "input_size": int(data.size)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another network.
@@ -95,6 +134,7 @@ class LandmarkModule(LightningModule):
         Raises:
             ValueError: one sentence naming the file and the first weight that is missing, unknown or of another shape.
         """
+        self.markup = checkpoint.get("markup", self.markup)
         own, found = self.state_dict(), checkpoint["state_dict"]
         file = (self._trainer and self._trainer.ckpt_path) or "the checkpoint"
         for key in [*own, *found]:

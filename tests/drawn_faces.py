@@ -112,16 +112,16 @@ def write_wflw_cropped(root, train=8, test=6, seed=0):
     return root
 
 
-def write_csv(root, train=8, test=4, seed=0):
-    """The user's own images in ``root`` with a CSV a split, in the markup wflw-98."""
+def write_csv(root, train=8, test=4, seed=0, landmarks=98):
+    """The user's own images in ``root`` with a CSV a split: the first ``landmarks`` of the markup wflw-98."""
     rng = np.random.default_rng(seed)
     root.mkdir(parents=True, exist_ok=True)
-    header = ",".join(["file", *(f"{axis}{i}" for i in range(98) for axis in "xy")])
+    header = ",".join(["file", *(f"{axis}{i}" for i in range(landmarks) for axis in "xy")])
     for split, count in (("train", train), ("test", test)):
         lines = [header]
         for index in range(count):
             face = random_face(rng, (60, 50), 25)
             save(draw([face], 120, 100), root / split / f"{index}.png")
-            lines.append(",".join([f"{index}.png", *(f"{v:.4f}" for v in face.ravel())]))
+            lines.append(",".join([f"{index}.png", *(f"{v:.4f}" for v in face[:landmarks].ravel())]))
         (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
     return root

@@ -70,7 +70,7 @@ def main() -> None:
         if sum(len(c["moved"]) for c in columns) >= chosen.faces:
             break
     means = {key: torch.cat([c[key] for c in columns]).mean().item() for key in columns[0]}
-    print(f"{chosen.run.name} on {data.title}, {sum(len(c['moved']) for c in columns)} faces")
+    print(f"{chosen.run.name} on {data.measured_on}, {sum(len(c['moved']) for c in columns)} faces")
     print("steps from zero   NME %   residual")
     for step in [*range(1, STEPS + 1), "equilibrium"]:
         print(f"{step!s:>15} {means[f'nme {step}']:7.3f} {means[f'residual {step}']:10.4f}")

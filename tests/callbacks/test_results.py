@@ -12,8 +12,7 @@ from callbacks.overlays import CAPTION, COLUMNS, PREDICTION, SIDE, TRUTH, draw_o
 from callbacks.result_names import result_stem, slug
 from callbacks.results import worst_and_median
 from callbacks.run_folder import RunFolder
-from datamodules.markup import WFLW_98
-from lightning_modules.base import LandmarkPrediction
+from lightning_modules.base import LandmarkModule, LandmarkPrediction
 from tests.drawn_faces import write_wflw
 from tests.experiment import run, start
 
@@ -146,15 +145,13 @@ def test_two_processes_write_what_one_writes(folder, tmp_path):
 
 
 def test_truth_and_prediction_are_drawn_where_they_are():
-    class Fixed(torch.nn.Module):
-        device = torch.device("cpu")
-
+    class Fixed(LandmarkModule):
         def forward(self, image):
             points = torch.tensor([[[20.0, 40.0], [20.0, 40.0]]]).expand(len(image), 2, 2)
             return LandmarkPrediction(points, torch.ones(len(image), 2))
 
     sample = {"image": torch.zeros(3, 64, 64, dtype=torch.uint8), "landmarks": torch.tensor([[10.0, 8.0], [30.0, 8.0]])}
-    sheet = np.asarray(draw_overlays(Fixed(), {5: sample}, {5: 1.25}, [(0, 1)]))
+    sheet = np.asarray(draw_overlays(Fixed(2), {5: sample}, {5: 1.25}, [(0, 1)]))
     scale = SIDE / 64
 
     def pixel(x, y):
@@ -174,7 +171,7 @@ def test_the_worst_and_the_median_are_chosen():
 
 
 class Data:
-    title, box, markup = "WFLW", "landmarks-1.2", WFLW_98
+    measured_on, box, default_normalizer = "WFLW", "landmarks-1.2", "inter-ocular"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import torch
 from lightning import Callback, LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
+from datamodules.markup import Markup
 from lightning_modules.base import LandmarkModule, LandmarkPrediction
 from lightning_modules.metrics import face_metrics
 
@@ -113,7 +114,8 @@ def test_no_faces_on_any_process_give_nan(gathered):
 
 
 class GreyFaces(LightningDataModule):
-    num_landmarks, subset_names = POINTS, SUBSETS
+    num_landmarks, subset_names, size = POINTS, SUBSETS, 8
+    markup = Markup("grey", POINTS, tuple(range(POINTS)))
 
     def mean_shape(self):
         return torch.zeros(POINTS, 2)

@@ -1,0 +1,124 @@
+"""Maps from one markup to another: what cross-dataset tests compare when two datasets mark different points."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.markup import IBUG_68, WFLW_98, Floats, Markup
+
+Weights = Mapping[int, float]  # landmark of the source: its weight
+
+
+@dataclass(frozen=True)
+class MarkupMap:
+    """Each landmark of the target as a weighted sum of landmarks of the source.
+
+    Args:
+        source: the markup mapped from.
+        target: the markup mapped to.
+        weights: one entry for each landmark of the target.
+        weights_of_y: entries of y where they are not those of x, by landmark of the target.
+
+    Raises:
+        ValueError: if the entries do not fit the two markups.
+    """
+
+    source: Markup
+    target: Markup
+    weights: tuple[Weights, ...]
+    weights_of_y: Mapping[int, Weights] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.weights) != self.target.num_landmarks:
+            raise ValueError(
+                f"the map from {self.source.name} to {self.target.name} has {len(self.weights)} entries, expected "
+                f"{self.target.num_landmarks}"
+            )
+        for index in (i for entry in (*self.weights, *self.weights_of_y.values()) for i in entry):
+            if not 0 <= index < self.source.num_landmarks:
+                raise ValueError(
+                    f"the map from {self.source.name} to {self.target.name} names landmark {index}, expected 0 to "
+                    f"{self.source.num_landmarks - 1}"
+                )
+
+    @property
+    def matrices(self) -> Floats:
+        """The weights (2, T, N) of N source landmarks in T target landmarks, of x and of y."""
+        of_y = [self.weights_of_y.get(i, entry) for i, entry in enumerate(self.weights)]
+        matrices = np.zeros((2, self.target.num_landmarks, self.source.num_landmarks))
+        for matrix, entries in zip(matrices, (self.weights, of_y), strict=True):
+            for row, entry in zip(matrix, entries, strict=True):
+                row[list(entry)] = list(entry.values())
+        return matrices
+
+    def points(self, landmarks: Floats) -> Floats:
+        """Target landmarks (..., T, 2) of source landmarks (..., N, 2) in pixels of a crop.
+
+        Weights apply to distances from the crop's corner, half a pixel before the centre of its first pixel: only
+        there do weights that do not sum to 1 mean what the code they come from meant.
+        """
+        return np.einsum("ctn,...nc->...tc", self.matrices, landmarks + 0.5) - 0.5
+
+    def visible(self, visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which target landmarks (..., T) have all their source landmarks (..., N) visible."""
+        needed = (self.matrices != 0).any(axis=0)
+        return ~((~visible)[..., None, :] & needed).any(axis=-1)
+
+
+def find_map(source: str, target: str) -> MarkupMap:
+    """The map from a markup to a target, by their names in ``MAPS``.
+
+    Raises:
+        ValueError: there is none; lists those there are.
+    """
+    known = [name for origin, name in MAPS if origin == source]
+    if target not in known:
+        raise ValueError(
+            f"no map from {source} to '{target}' is known, "
+            + (f"expected one of: {', '.join(known)}" if known else "nor to any other markup")
+        )
+    return MAPS[source, target]
+
+
+def _equal(*indices: int) -> tuple[Weights, ...]:
+    return tuple({i: 1.0} for i in indices)
+
+
+def _blend(first: int, second: int, share: float) -> Weights:
+    """The point this share of the way from the first landmark to the second."""
+    return {first: 1 - share, second: share}
+
+
+def _eye(first: int, two_thirds: float, third: float) -> tuple[Weights, ...]:
+    """Six points of an eye from the eight that begin with ``first``."""
+    return (
+        {first: 1.0},
+        {first + 1: two_thirds, first + 2: third},
+        {first + 3: two_thirds, first + 2: third},
+        {first + 4: 1.0},
+        {first + 5: two_thirds, first + 6: third},
+        {first + 7: two_thirds, first + 6: third},
+    )
+
+
+def _wflw_to_ibug(two_thirds: float, third: float) -> tuple[Weights, ...]:
+    face = _equal(*range(0, 33, 2), *range(33, 38), *range(42, 47), *range(51, 60))  # jaw, brows, nose
+    return (*face, *_eye(60, two_thirds, third), *_eye(68, two_thirds, third), *_equal(*range(76, 96)))
+
+
+# PIPNet's conversion: iBUG's brows are one line, which takes x from WFLW's upper line and y from between its two.
+BROW_LINES: dict[int, Weights] = {
+    target: _blend(upper, lower, 0.5)
+    for target, upper, lower in (
+        *zip(range(18, 22), (34, 35, 36, 37), (41, 40, 39, 38), strict=True),
+        *zip(range(22, 26), (42, 43, 44, 45), (50, 49, 48, 47), strict=True),
+    )
+}
+
+MAPS = {
+    ("wflw-98", "ibug-68"): MarkupMap(WFLW_98, IBUG_68, _wflw_to_ibug(2 / 3, 1 / 3), BROW_LINES),
+    # As in PIPNet's code, whose weights sum to 0.999 and so draw eight points to the crop's corner.
+    ("wflw-98", "ibug-68-pipnet"): MarkupMap(WFLW_98, IBUG_68, _wflw_to_ibug(0.666, 0.333), BROW_LINES),
+}
