@@ -4,21 +4,22 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from callbacks.arguments import Arguments, UsageError
+from callbacks.arguments import Arguments
+from callbacks.commands import run_other_command
 from callbacks.sentences import one_sentence
 
 if __name__ == "__main__":
-    with one_sentence():  # help and most mistakes are answered here: the imports below take seconds
+    with one_sentence():  # help, most mistakes and other commands are answered here: the imports below take seconds
+        run_other_command(sys.argv[1:])
         Arguments.read(sys.argv[1:])
 
 import yaml
-from jsonargparse import ArgumentError
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from callbacks.checkpoints import CheckpointFiles
 from callbacks.metrics_csv import MetricsCSV
-from callbacks.option_mistakes import FullNames, check_trainer, explain
+from callbacks.option_mistakes import FullNames, check_trainer, parse
 from callbacks.pinned import pinned_callbacks
 from callbacks.quiet import silence
 from callbacks.run_folder import RunFolder, name_changes, name_training_changes
@@ -56,11 +57,7 @@ class LandmarkCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and say in a sentence what is wrong."""
-        try:
-            self.config = parser.parse_args(self.arguments.words())
-        except ArgumentError as error:
-            options = self._parser(self.arguments.subcommand)._option_string_actions
-            raise UsageError(explain(str(error), self.arguments, [o.removeprefix("--") for o in options])) from error
+        self.config = parse(parser, self.arguments.words(), self.arguments, self._parser(self.arguments.subcommand))
 
     def _parse_ckpt_path(self) -> None:
         """Find the checkpoint, and name what differs from it. Lightning's own lets the checkpoint win in silence."""
@@ -112,7 +109,9 @@ def main(words: Sequence[str] | None = None) -> LandmarkCLI:
     """Run a command line; ends the process where it is wrong."""
     silence()
     with one_sentence():
-        return LandmarkCLI(Arguments.read(sys.argv[1:] if words is None else words))
+        words = list(sys.argv[1:] if words is None else words)
+        run_other_command(words)
+        return LandmarkCLI(Arguments.read(words))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,11 @@ SUBCOMMANDS = {
     "test": "measure it on the test faces: a table, errors of each face, drawings of predictions",
     "predict": "write its landmarks of the test faces, in pixels of the original images",
 }
+COMMANDS = {  # that are not Lightning's
+    "prepare": "unpack the archives of a published dataset into the folders its reader expects",
+    "inspect": "check a dataset: counts, images, landmarks, duplicates, left and right; draw its faces",
+    "report": "put runs side by side on one page",
+}
 COMMAND = ("python", "cli.py")
 Option = tuple[str, ...]  # an option and its values, as typed
 
@@ -34,10 +39,13 @@ def suggestion(word: str, known: Iterable[str], show: str = "{}") -> str:
 
 def usage() -> str:
     """What ``python cli.py --help`` prints."""
-    lines = [f"  {name:<9} {text}" for name, text in SUBCOMMANDS.items()]
+    lines = [f"  {name:<9} {text}" for name, text in {**SUBCOMMANDS, **COMMANDS}.items()]
     return "\n".join(
         [
             f"usage: python cli.py {{{','.join(SUBCOMMANDS)}}} --config NAME [--config OVERLAY ...] [--option VALUE]",
+            "       python cli.py prepare NAME [--archives FILE ...] [--root FOLDER]",
+            "       python cli.py inspect --config NAME [--out FOLDER] [--option VALUE]",
+            "       python cli.py report RUN [RUN ...]",
             "",
             *lines,
             "",
@@ -46,7 +54,7 @@ def usage() -> str:
             "  --resume       continue the run from its last checkpoint",
             "",
             f"configs: {', '.join(config_names())}",
-            "python cli.py fit --help lists every option (it takes some seconds).",
+            "python cli.py fit --help lists every option (it takes some seconds); each command has its --help.",
         ]
     )
 
@@ -137,7 +145,7 @@ class Arguments:
     """A command line, its configs found and its run named.
 
     Args:
-        subcommand: a key of `SUBCOMMANDS`.
+        subcommand: a key of `SUBCOMMANDS`, or ``inspect``.
         given: every option but the configs.
         configs: config files, in order.
         contents: of the configs, a file of one class as the value of ``data``.
@@ -166,9 +174,9 @@ class Arguments:
             print(usage())
             raise SystemExit(0)
         subcommand, options = words[0], group_options(words[1:])
-        if subcommand not in SUBCOMMANDS:
-            known = ", ".join(SUBCOMMANDS)
-            raise UsageError(f"'{subcommand}' is not one of {known}{suggestion(subcommand, SUBCOMMANDS)}")
+        if subcommand not in (*SUBCOMMANDS, "inspect"):
+            commands = [*SUBCOMMANDS, *COMMANDS]
+            raise UsageError(f"'{subcommand}' is not one of {', '.join(commands)}{suggestion(subcommand, commands)}")
         given = tuple(option for option in options if option_key(option) not in ("--config", "-c"))
         runs = Path(_last_value(given, "--runs") or "runs")
         name = _last_value(given, "--name")
@@ -179,7 +187,8 @@ class Arguments:
         if Path(name).name != name or name.startswith("."):
             raise UsageError(f"--name is '{name}', expected a folder name, without '/' and not beginning with a dot")
         own = runs / name / "config.yaml"
-        if own.is_file() and not any(_names_class(content, "model") for content in contents):
+        inspected = subcommand == "inspect" and configs  # a file of data alone is all that is asked for
+        if own.is_file() and not inspected and not any(_names_class(content, "model") for content in contents):
             configs, contents = [own.resolve(), *configs], [read_config(own), *contents]
         if not configs and not asks_for_help(given):
             about = f"there is no run {runs / name} to take a config from, and " if name != "none" else ""

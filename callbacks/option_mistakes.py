@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from callbacks.arguments import Arguments, UsageError, option_key, suggestion
@@ -26,6 +27,27 @@ class FullNames(LightningArgumentParser):
 
     def _get_option_tuples(self, option_string: str) -> list[Any]:
         return []  # argparse would take --trainer.max_epoch for --trainer.max_epochs
+
+
+def parse(
+    parser: LightningArgumentParser, words: list[str], arguments: Arguments, options: LightningArgumentParser
+) -> Namespace:
+    """The options in a command line.
+
+    Args:
+        parser: of the whole command line.
+        words: what it is to read.
+        arguments: the command line as typed, to name the file that holds a mistake.
+        options: the parser that has the options of its subcommand.
+
+    Raises:
+        UsageError: one sentence that says what is wrong.
+    """
+    try:
+        return parser.parse_args(words)
+    except ArgumentError as error:
+        known = [option.removeprefix("--") for option in options._option_string_actions]
+        raise UsageError(explain(str(error), arguments, known)) from error
 
 
 def explain(report: str, arguments: Arguments, options: Sequence[str]) -> str:

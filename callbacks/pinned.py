@@ -13,6 +13,7 @@ from callbacks.metrics_csv import MetricsCSV
 from callbacks.predictions import Predictions
 from callbacks.results import Results
 from callbacks.run_folder import RunFolder, RunRecord
+from callbacks.run_report import RunReport
 from callbacks.step_seed import StepSeed
 
 
@@ -21,7 +22,7 @@ def pinned_callbacks(
 ) -> list[Callback]:
     """The callbacks of a subcommand, in the order they are called."""
     if arguments.subcommand == "test":
-        return [Results(run)]
+        return [Results(run), RunReport(run)]
     if arguments.subcommand == "predict":
         return [Predictions(run)]
     if arguments.subcommand != "fit":
@@ -34,4 +35,5 @@ def pinned_callbacks(
         ChangedOptions(),
         LearningRateMonitor(logging_interval="step"),
         BestAndLast(run.path / "checkpoints"),
+        RunReport(run),
     ]

@@ -95,8 +95,8 @@ def _number_or_nan(cell: str) -> float:
         return math.nan
 
 
-def read_list(path: Path, columns: Sequence[str], remedy: str) -> AnnotationTable:
-    """A file of cells between spaces, without a header. Blank lines are allowed.
+def read_list(path: Path, columns: Sequence[str], remedy: str, header: int = 0) -> AnnotationTable:
+    """A file of cells between spaces; its first ``header`` lines are left out. Blank lines are allowed.
 
     Raises:
         FileNotFoundError: with ``remedy``, which says what to do.
@@ -104,12 +104,12 @@ def read_list(path: Path, columns: Sequence[str], remedy: str) -> AnnotationTabl
     """
     line, rows = [], []
     for number, text in enumerate(_read_text(path, remedy).split("\n"), start=1):
-        if not (cells := text.split()):
+        if number <= header or not (cells := text.split()):
             continue
         if len(cells) != len(columns):
+            names = [*columns[:2], "...", columns[-1]] if len(columns) > 3 else columns
             raise ValueError(
-                f"{path}: line {number} has {len(cells)} columns, expected {len(columns)} "
-                f"({columns[0]}, {columns[1]}, ..., {columns[-1]})"
+                f"{path}: line {number} has {len(cells)} columns, expected {len(columns)} ({', '.join(names)})"
             )
         line.append(number)
         rows.append(cells)

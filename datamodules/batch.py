@@ -21,6 +21,12 @@ class LandmarkBatch(TypedDict):
     subsets: Tensor  # (B, S) bool; S is 0 where a dataset has no subsets
 
 
+class MixedBatch(LandmarkBatch):
+    """B faces of a mixture; of those that are not labelled, landmarks and norm are NaN and nothing is visible."""
+
+    labelled: Tensor  # (B,) bool
+
+
 class VideoBatch(TypedDict):
     """T consecutive frames of V videos."""
 
@@ -34,7 +40,7 @@ class VideoBatch(TypedDict):
     video: Tensor  # (V,) int64
     frame: Tensor  # (V, T) int64
     start: Tensor  # (V,) bool, True where a video begins, so that carried state is reset
-    valid: Tensor  # (V, T) bool, False on the padding of the shorter videos
+    valid: Tensor  # (V, T) bool, False on the padding of shorter videos and on frames that no evaluation counts
 
 
 class UnlabeledBatch(TypedDict):

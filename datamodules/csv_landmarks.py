@@ -7,7 +7,7 @@ import numpy as np
 from datamodules.annotation_table import BOX_COLUMNS, AnnotationTable, landmark_columns, read_csv
 from datamodules.faces import Faces
 from datamodules.landmark_data import ROOT, LandmarkDataModule, data_root
-from datamodules.markup import load_markup
+from datamodules.markup_file import load_markup
 from datamodules.perturbations import Perturbation
 from datamodules.transforms import Augmentation
 
@@ -26,7 +26,7 @@ class CSVLandmarks(LandmarkDataModule):
         train: CSV of training faces, below ``root``.
         test: CSV of test faces, below ``root``.
         size, box, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed, convert_to,
-            perturbation: see `LandmarkDataModule`.
+            perturbation, cache: see `LandmarkDataModule`.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class CSVLandmarks(LandmarkDataModule):
         seed: int = 0,
         convert_to: str | None = None,
         perturbation: Perturbation | None = None,
+        cache: Path | None = None,
     ) -> None:
         scheme = load_markup(markup)
         super().__init__(
@@ -59,6 +60,7 @@ class CSVLandmarks(LandmarkDataModule):
             seed,
             convert_to,
             perturbation,
+            cache,
         )
         self.root = data_root(root)
         self.files = {"train": train, "test": test}

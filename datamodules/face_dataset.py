@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, DistributedSampler
 
 from datamodules.batch import LandmarkBatch
-from datamodules.crop import Floats, box_convention, compose, crop_affine, invert, landmark_box, transform, warp
+from datamodules.crop import (
+    Floats,
+    StoredImage,
+    box_convention,
+    compose,
+    crop_affine,
+    invert,
+    landmark_box,
+    reached,
+    transform,
+    warp,
+)
 from datamodules.faces import Faces
 from datamodules.image_files import image_size, read_image
 from datamodules.markup import Markup
@@ -18,6 +29,7 @@ from datamodules.perturbations import Perturbation
 from datamodules.transforms import Augmentation, Image
 
 Key = int | tuple[int, int]
+Read = Callable[[int], Image | StoredImage]
 
 
 class FaceDataset(Dataset[dict[str, Any]]):
@@ -36,7 +48,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
         box: str,
         augmentation: Augmentation | None = None,
         seed: int = 0,
-        read: Callable[[int], Image] | None = None,
+        read: Read | None = None,
         markup_map: MarkupMap | None = None,
     ) -> None:
         """``read`` gives the image of a row where it does not come from a file; ``markup_map`` leads to ``markup``.
@@ -46,16 +58,12 @@ class FaceDataset(Dataset[dict[str, Any]]):
         """
         self.faces, self.markup, self.size, self.seed = faces, markup, size, seed
         self.augmentation = augmentation or Augmentation()
-        self.read, self.from_files = read or self._read_file, read is None
-        convention = box_convention(box)
-        self.margin = convention.margin
-        if convention.source == "landmarks":
-            self.boxes = landmark_box(faces.landmarks)
-        else:
-            self.boxes = faces.box
-        self.whole_image = convention.source == "image"
-        if convention.source == "provided" and np.isnan(self.boxes).any():
-            first = np.flatnonzero(np.isnan(self.boxes).any(axis=1))[0]
+        self.read: Read = read or self._read_file
+        self.from_files = read is None
+        self.convention = convention = box_convention(box)
+        self.boxes = convention.moved(landmark_box(faces.landmarks) if convention.source == "landmarks" else faces.box)
+        if convention.source == "provided" and np.isnan(faces.box).any():
+            first = np.flatnonzero(np.isnan(faces.box).any(axis=1))[0]
             raise ValueError(f"{faces.where(first)} has no box; set data.init_args.box to landmarks-1.2 or image")
         if convention.source == "landmarks" and markup.num_landmarks == 1:
             raise ValueError(
@@ -66,7 +74,8 @@ class FaceDataset(Dataset[dict[str, Any]]):
         if markup_map:
             self.landmarks, self.visible = self._mapped(markup_map), markup_map.visible(faces.visible)
         self.perturbation: Perturbation | None = None
-        self.norms = markup.norm(self.landmarks, normalizer, 1.0)
+        self.motion: Floats | None = None  # (M, 2) of the nose about each frame of a video, in image pixels
+        self.norms = markup.norm(self.landmarks, normalizer, 1.0, faces.box)
         self.norm_is_crop = normalizer == "crop-size"
         for row in np.flatnonzero(~(self.norms > 0)):
             raise ValueError(
@@ -83,15 +92,15 @@ class FaceDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.faces)
 
-    def affine(self, row: int, image: Image | None = None) -> Floats:
+    def affine(self, row: int, image: Image | StoredImage | None = None) -> Floats:
         """The clean crop's affine (2, 3), crop to image pixels; looks at the file where ``image`` is not given."""
-        if not self.whole_image:
-            return crop_affine(self.boxes[row], self.size, self.margin)
+        if self.convention.source != "image":
+            return crop_affine(self.boxes[row], self.size)
         if image is None and self.from_files:
             width, height = image_size(str(self.faces.image[row]))  # does not decode the pixels
         else:
             height, width = (self.read(row) if image is None else image).shape[:2]
-        return crop_affine(np.array([0, 0, width, height]) - 0.5, self.size, self.margin)
+        return crop_affine(self.convention.moved(np.array([0, 0, width, height]) - 0.5), self.size)
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, row = key if isinstance(key, tuple) else (None, key)
@@ -111,7 +120,10 @@ class FaceDataset(Dataset[dict[str, Any]]):
         if epoch is not None:
             crop, visible = self.augmentation.appearance(rng, crop, points, visible)
         elif self.perturbation:
-            crop = self.perturbation(rng, crop, points, None)
+            face = landmark_box(transform(invert(affine), self.faces.landmarks[row]))
+            motion = None if self.motion is None else invert(affine)[:, :2] @ self.motion[row]
+            crop, hidden = self.perturbation(self.perturbation.generator(row), crop, face, points, motion)
+            visible = visible & ~hidden
         scale = np.sqrt(abs(np.linalg.det(affine[:, :2])))  # image pixels per crop pixel
         sample: LandmarkBatch = {
             "image": torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))),
@@ -124,9 +136,20 @@ class FaceDataset(Dataset[dict[str, Any]]):
         }
         return dict(sample)
 
-    def _check_overlap(self, row: int, points: Floats, image: Image) -> None:
-        """Refuse a face none of whose landmarks lies in both its image and its clean crop, (N, 2) ``points`` there."""
+    def _check_overlap(self, row: int, points: Floats, image: Image | StoredImage) -> None:
+        """Refuse a face none of whose landmarks lies in both its image and its clean crop, (N, 2) ``points`` there.
+
+        Of a face without landmarks, the crop has to show some of the image.
+        """
         height, width = image.shape[:2]
+        if np.isnan(points).all():
+            left, top, right, bottom = reached(self.affine(row, image), 0, self.size - 1, 1, image.shape)
+            if left == right or top == bottom:
+                raise ValueError(
+                    f"{self.faces.where(row)}: the box lies outside of {self.faces.image[row]} ({width} x {height} "
+                    "pixels); correct it"
+                )
+            return
         in_image = _inside(self.landmarks[row], width, height)
         if not (in_image & _inside(points, self.size, self.size)).any():
             raise ValueError(

@@ -5,7 +5,7 @@ A dataset's own file only has to read its annotations into `Faces`; `csv_landmar
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ import cv2
 import numpy as np
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from datamodules.crop import box_convention, invert, transform
-from datamodules.face_dataset import EpochSampler, FaceDataset
+from datamodules.crop_cache import cache_crops
+from datamodules.face_dataset import EpochSampler, FaceDataset, Read
 from datamodules.faces import Faces, split_validation
 from datamodules.markup import Markup
 from datamodules.markup_maps import MarkupMap, find_map
 from datamodules.perturbations import Perturbation
-from datamodules.transforms import Augmentation, Image
+from datamodules.transforms import Augmentation
 
 ROOT = "(root is a path, or a folder below the one that the environment variable LANDMARK_DATA names)"  # `data_root`
 
@@ -38,9 +39,10 @@ class LandmarkDataModule(LightningDataModule):
         num_workers: loading processes of each training process.
         validation_fraction: share of the training photographs held out; the test set never selects a checkpoint.
         augmentation: changes of training faces.
-        seed: of shuffling, augmentation, perturbation and the validation split.
+        seed: of shuffling, augmentation and the validation split.
         convert_to: a map of `markup_maps`, by whose target's landmarks this data is to be used; None is the markup.
         perturbation: what is done to test faces, the same for every model.
+        cache: folder on a fast disk for decoded faces (`crop_cache`), so that no epoch decodes an image; None is none.
     """
 
     annotated: Markup  # what the files have
@@ -60,11 +62,12 @@ class LandmarkDataModule(LightningDataModule):
         seed: int,
         convert_to: str | None = None,
         perturbation: Perturbation | None = None,
+        cache: Path | None = None,
     ) -> None:
         super().__init__()
         self.map = find_map(markup.name, convert_to) if convert_to not in (None, markup.name) else None
         self.annotated, self.markup = markup, self.map.target if self.map else markup
-        self.size, self.box, self.perturbation = size, box, perturbation
+        self.size, self.box, self.perturbation, self.cache = size, box, perturbation, cache
         self.normalizer = normalizer or self.default_normalizer
         self.markup.check_normalizer(self.normalizer)
         box_convention(box)
@@ -125,12 +128,16 @@ class LandmarkDataModule(LightningDataModule):
     def load(self, split: str) -> Faces:
         """The faces of ``train`` or ``test``."""
 
+    def fit_faces(self) -> tuple[Faces, Faces]:
+        """The training and the validation faces; a dataset that publishes validation faces loads them instead."""
+        return split_validation(self.load("train"), self.validation_fraction, self.seed)
+
     def dataset(self, faces: Faces) -> FaceDataset:
         """Crops of these faces."""
         faces.check_images()
         return self.crops(faces)
 
-    def crops(self, faces: Faces, read: Callable[[int], Image] | None = None) -> FaceDataset:
+    def crops(self, faces: Faces, read: Read | None = None) -> FaceDataset:
         """The dataset of faces whose images come from their files, or from ``read`` for a row."""
         return FaceDataset(
             faces,
@@ -147,11 +154,20 @@ class LandmarkDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read what the stage needs: fit and validate the training faces, test and predict the test faces."""
         if stage in ("fit", "validate") and "train" not in self._datasets:
-            train, val = split_validation(self.load("train"), self.validation_fraction, self.seed)
-            self._datasets |= {"train": self.dataset(train), "val": self.dataset(val)}
+            train, val = self.fit_faces()
+            made = {"train": self.dataset(train), "val": self.dataset(val)}
+            self.cached(made.values(), augmented=True)
+            self._datasets |= made
         if stage in ("test", "predict") and "test" not in self._datasets:
-            self._datasets["test"] = self.dataset(self.load("test"))
-            self._datasets["test"].perturbation = self.perturbation
+            test = self.dataset(self.load("test"))
+            test.perturbation = self.perturbation
+            self.cached([test], augmented=False)
+            self._datasets["test"] = test
+
+    def cached(self, datasets: Iterable[FaceDataset], augmented: bool) -> None:
+        """Let these datasets read decoded faces, where a cache is asked for."""
+        if self.cache:
+            cache_crops(list(datasets), self.cache, type(self).__name__, augmented)
 
     def mean_shape(self) -> torch.Tensor:
         """Mean (N, 2) of the training landmarks in clean crops, in shares of the crop's side from its corner."""
@@ -192,15 +208,14 @@ class LandmarkDataModule(LightningDataModule):
         """The test faces."""
         return self.test_dataloader()
 
-    def _loader(self, dataset: FaceDataset, **options: Any) -> DataLoader[Any]:
+    def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_one_thread,
-            **options,
+            **{"batch_size": self.batch_size, **options},
         )
 
 

@@ -6,11 +6,8 @@ Left and right are the image's sides. Indices are 0-based.
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
@@ -20,6 +17,7 @@ BOX_NORMALIZERS = {
     "box-size": "square root of the area of the landmarks' tight box",
     "box-diagonal": "diagonal of the landmarks' tight box (Menpo)",
     "crop-size": "side of the crop (PIPNet's AFLW)",
+    "provided-box": "longer side of the dataset's own rectangle (HRNet's AFLW)",
 }
 
 
@@ -75,12 +73,15 @@ class Markup:
             known = ", ".join([*self.normalizers, *BOX_NORMALIZERS])
             raise ValueError(f"data.init_args.normalizer is '{normalizer}', but {self.name} has: {known}")
 
-    def norm(self, landmarks: Floats, normalizer: str, crop_size: float) -> Floats:
+    def norm(self, landmarks: Floats, normalizer: str, crop_size: float, box: Floats | None = None) -> Floats:
         """The distance NME divides by, (...), of true landmarks (..., N, 2), in the landmarks' own unit.
 
-        ``crop_size`` is the side of the crop in that unit. NaN where a landmark it needs is NaN.
+        ``crop_size`` is the side of the crop and ``box`` (..., 4) the dataset's own rectangle in that unit. NaN where
+        what it needs is NaN or not there.
         """
         self.check_normalizer(normalizer)
+        if normalizer == "provided-box":
+            return np.full(landmarks.shape[:-2], np.nan) if box is None else (box[..., 2:] - box[..., :2]).max(axis=-1)
         if normalizer == "crop-size":
             return np.full(landmarks.shape[:-2], crop_size)
         if normalizer in BOX_NORMALIZERS:
@@ -95,7 +96,8 @@ def _ordered(*runs: Sequence[int]) -> tuple[int, ...]:
     return tuple(i for run in runs for i in run)
 
 
-def _flip(num_landmarks: int, pairs: Sequence[Sequence[int]]) -> tuple[int, ...]:
+def flip_of(num_landmarks: int, pairs: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The flip permutation in which these pairs are mirror images of each other, the other landmarks their own."""
     flip = list(range(num_landmarks))
     for left, right in pairs:
         flip[left], flip[right] = right, left
@@ -185,10 +187,28 @@ IBUG_68 = Markup(
     ),
 )
 
+# A face from the side, of which Menpo marks the half that is seen: ear to chin and beyond, brow from outside to inside,
+# bridge and base of the nose, eye, outer and inner lips from their middle to the corner and back. Left and right faces
+# are marked in the same order, so the mirror image of one is a face of the other side and no landmark moves. So does
+# OpenFace's training code map the faces of both sides to 68 points.
+MENPO_39 = Markup(
+    name="menpo-39",
+    num_landmarks=39,
+    flip=tuple(range(39)),
+    parts={
+        "jaw": tuple(range(12)),
+        "brows": tuple(range(12, 16)),
+        "nose": tuple(range(16, 22)),
+        "eyes": tuple(range(22, 27)),
+        "mouth": tuple(range(27, 39)),
+    },
+    edges=_lines(range(12), range(12, 16), range(16, 22), _closed(22, 27), range(27, 34), range(34, 39)),
+)
+
 COFW_29 = Markup(
     name="cofw-29",
     num_landmarks=29,
-    flip=_flip(
+    flip=flip_of(
         29, [(0, 1), (2, 3), (4, 6), (5, 7), (8, 9), (10, 11), (12, 14), (13, 15), (16, 17), (18, 19), (22, 23)]
     ),
     normalizers={"inter-ocular": ((8,), (9,)), "inter-pupil": ((16,), (17,))},
@@ -213,7 +233,7 @@ COFW_29 = Markup(
 AFLW_19 = Markup(
     name="aflw-19",
     num_landmarks=19,
-    flip=_flip(19, [(0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 14), (15, 17)]),
+    flip=flip_of(19, [(0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 14), (15, 17)]),
     parts={
         "brows": tuple(range(6)),
         "eyes": tuple(range(6, 12)),
@@ -222,6 +242,38 @@ AFLW_19 = Markup(
         "chin": (18,),
     },
     edges=_lines(range(3), range(3, 6), range(6, 9), range(9, 12), range(12, 15), range(15, 18)),
+)
+
+# AFLW-19 without the eye centres, which 300-W does not mark: the 17 common points of Yan et al. 2021, section 7.1.
+AFLW_17 = Markup(
+    name="aflw-17",
+    num_landmarks=17,
+    flip=flip_of(17, [(0, 5), (1, 4), (2, 3), (6, 9), (7, 8), (10, 12), (13, 15)]),
+    normalizers={"inter-ocular": ((6,), (9,))},
+    parts={
+        "brows": tuple(range(6)),
+        "eyes": tuple(range(6, 10)),
+        "nose": (10, 11, 12),
+        "mouth": (13, 14, 15),
+        "chin": (16,),
+    },
+    edges=_lines(range(3), range(3, 6), (6, 7), (8, 9), range(10, 13), range(13, 16)),
+)
+
+# The landmarks that both 300-W and WFLW mark; none is computed from others.
+COMMON_18 = Markup(
+    name="common-18",
+    num_landmarks=18,
+    flip=flip_of(18, [(0, 5), (1, 4), (2, 3), (6, 9), (7, 8), (10, 12), (13, 15)]),
+    normalizers={"inter-ocular": ((6,), (9,))},
+    parts={
+        "brows": tuple(range(6)),
+        "eyes": tuple(range(6, 10)),
+        "nose": (10, 11, 12),
+        "mouth": (13, 14, 15, 16),
+        "chin": (17,),
+    },
+    edges=_lines(range(3), range(3, 6), (6, 7), (8, 9), range(10, 13), _closed(13, 17)),
 )
 
 CELEBA_5 = Markup(
@@ -236,80 +288,32 @@ CELEBA_5 = Markup(
 CAT_9 = Markup(
     name="cat-9",
     num_landmarks=9,
-    flip=_flip(9, [(0, 1), (3, 8), (4, 7), (5, 6)]),
+    flip=flip_of(9, [(0, 1), (3, 8), (4, 7), (5, 6)]),
     normalizers={"inter-ocular": ((0,), (1,))},
     parts={"eyes": (0, 1), "mouth": (2,), "ears": tuple(range(3, 9))},
     edges=_lines((0, 2, 1), (3, 4, 5), (6, 7, 8)),
 )
 
-MARKUPS = {markup.name: markup for markup in (WFLW_98, IBUG_68, COFW_29, AFLW_19, CELEBA_5, CAT_9)}
+# Without the ears' tips, which the papers on unsupervised landmarks leave out: many lie outside the image.
+CAT_7 = Markup(
+    name="cat-7",
+    num_landmarks=7,
+    flip=flip_of(7, [(0, 1), (3, 6), (4, 5)]),
+    normalizers={"inter-ocular": ((0,), (1,))},
+    parts={"eyes": (0, 1), "mouth": (2,), "ears": (3, 4, 5, 6)},
+    edges=_lines((0, 2, 1), (3, 4), (5, 6)),
+)
 
+# The upper body of a signer; the first of two joints is the signer's right one, on the image's left.
+BBC_7 = Markup(
+    name="bbc-7",
+    num_landmarks=7,
+    flip=flip_of(7, [(1, 2), (3, 4), (5, 6)]),
+    parts={"head": (0,), "wrists": (1, 2), "elbows": (3, 4), "shoulders": (5, 6)},
+    edges=_lines((1, 3, 5, 6, 4, 2), (5, 0, 6)),
+)
 
-def load_markup(name: str) -> Markup:
-    """A markup by name, or the user's own from a YAML file (README, "Your own landmarks").
-
-    Raises:
-        FileNotFoundError, ValueError: one sentence that names the file and the key.
-    """
-    if name in MARKUPS:
-        return MARKUPS[name]
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        raise ValueError(f"markup '{name}' is neither one of {', '.join(MARKUPS)} nor a .yaml file")
-    if not path.is_file():
-        raise FileNotFoundError(f"markup file {path} not found; built-in markups: {', '.join(MARKUPS)}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
-    return _from_mapping(path, content)
-
-
-def _from_mapping(path: Path, content: Any) -> Markup:
-    keys = {"name", "num_landmarks", "flip_pairs", "normalizers", "parts", "edges"}
-    if not isinstance(content, dict) or not {"name", "num_landmarks"} <= content.keys():
-        raise ValueError(f"{path}: expected a mapping with at least 'name' and 'num_landmarks'")
-    if unknown := content.keys() - keys:
-        raise ValueError(f"{path}: unknown key '{sorted(map(str, unknown))[0]}', expected {', '.join(sorted(keys))}")
-    count = content["num_landmarks"]
-    if type(count) is not int or count < 1:
-        raise ValueError(f"{path}: num_landmarks is {count!r}, expected a whole number of at least 1")
-
-    def landmarks(key: str, value: Any, length: int | None = None) -> tuple[int, ...]:
-        fits = isinstance(value, list) and value and len(value) == (length or len(value))
-        if not fits or any(type(i) is not int or not 0 <= i < count for i in value):
-            raise ValueError(
-                f"{path}: {key} has {value!r}, expected a list of {length or 'one or more'} landmarks, "
-                f"numbered 0 to {count - 1}"
-            )
-        return tuple(value)
-
-    def entries(key: str, kind: type, layout: str) -> Any:
-        value = content.get(key, kind())
-        if not isinstance(value, kind):
-            raise ValueError(f"{path}: {key} is {value!r}, expected {layout}")
-        return value
-
-    pairs = [landmarks("flip_pairs", pair, 2) for pair in entries("flip_pairs", list, "a list of pairs of landmarks")]
-    paired = [i for pair in pairs for i in pair]
-    if repeated := [i for i in paired if paired.count(i) > 1]:
-        raise ValueError(f"{path}: flip_pairs names landmark {repeated[0]} twice, expected each landmark at most once")
-    normalizers = entries("normalizers", dict, "names, each with two lists of landmarks")
-    for name, groups in normalizers.items():
-        if name in BOX_NORMALIZERS:
-            raise ValueError(f"{path}: normalizers has '{name}', which every markup has already; choose another name")
-        if not isinstance(groups, list) or len(groups) != 2:
-            raise ValueError(f"{path}: normalizers: {name} is {groups!r}, expected two lists of landmarks")
-    parts = entries("parts", dict, "names, each with a list of landmarks")
-    edges = entries("edges", list, "a list of pairs of landmarks")
-    return Markup(
-        name=str(content["name"]),
-        num_landmarks=count,
-        flip=_flip(count, pairs),
-        normalizers={
-            str(name): (landmarks(f"normalizers: {name}", first), landmarks(f"normalizers: {name}", second))
-            for name, (first, second) in normalizers.items()
-        },
-        parts={str(name): landmarks(f"parts: {name}", part) for name, part in parts.items()},
-        edges=tuple((first, last) for first, last in (landmarks("edges", edge, 2) for edge in edges)),
-    )
+MARKUPS = {
+    markup.name: markup
+    for markup in (WFLW_98, IBUG_68, MENPO_39, COFW_29, AFLW_19, AFLW_17, COMMON_18, CELEBA_5, CAT_9, CAT_7, BBC_7)
+}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.markup import IBUG_68, WFLW_98, Floats, Markup
+from datamodules.markup import AFLW_17, AFLW_19, CAT_7, CAT_9, COFW_29, COMMON_18, IBUG_68, WFLW_98, Floats, Markup
 
 Weights = Mapping[int, float]  # landmark of the source: its weight
 
@@ -86,9 +86,8 @@ def _equal(*indices: int) -> tuple[Weights, ...]:
     return tuple({i: 1.0} for i in indices)
 
 
-def _blend(first: int, second: int, share: float) -> Weights:
-    """The point this share of the way from the first landmark to the second."""
-    return {first: 1 - share, second: share}
+def _mean(*indices: int) -> Weights:
+    return {i: 1 / len(indices) for i in indices}
 
 
 def _eye(first: int, two_thirds: float, third: float) -> tuple[Weights, ...]:
@@ -110,15 +109,49 @@ def _wflw_to_ibug(two_thirds: float, third: float) -> tuple[Weights, ...]:
 
 # PIPNet's conversion: iBUG's brows are one line, which takes x from WFLW's upper line and y from between its two.
 BROW_LINES: dict[int, Weights] = {
-    target: _blend(upper, lower, 0.5)
+    target: _mean(upper, lower)
     for target, upper, lower in (
         *zip(range(18, 22), (34, 35, 36, 37), (41, 40, 39, 38), strict=True),
         *zip(range(22, 26), (42, 43, 44, 45), (50, 49, 48, 47), strict=True),
     )
 }
 
+
+def _without_eye_centres(entries: tuple[Weights, ...]) -> tuple[Weights, ...]:
+    """The 17 entries of AFLW-17 of the 19 of AFLW-19."""
+    return (*entries[:7], *entries[8:10], *entries[11:])
+
+
+# In the order of AFLW: brows, eyes (each with its pupil), nose, mouth, chin. A brow's points are midway between its
+# lines, the mouth's centre between the lips' inner lines. (``BROW_LINES`` is not that on a tilted head.)
+WFLW_TO_AFLW = (
+    *(_mean(33), _mean(35, 40), _mean(37, 38), _mean(42, 50), _mean(44, 48), _mean(46)),
+    *_equal(60, 96, 64, 68, 97, 72, 55, 54, 59, 76),
+    *(_mean(90, 94), _mean(82), _mean(16)),
+)
+COFW_TO_AFLW = (
+    *(_mean(0), _mean(4, 5), _mean(2), _mean(3), _mean(6, 7), _mean(1)),
+    *_equal(8, 16, 10, 11, 17, 9, 18, 20, 19, 22),
+    *(_mean(25, 26), _mean(23), _mean(28)),
+)
+IBUG_TO_AFLW_17 = (*_equal(17, 19, 21, 22, 24, 26, 36, 39, 42, 45, 31, 30, 35, 48), _mean(62, 66), *_equal(54, 8))
+AFLW_TO_AFLW_17 = _without_eye_centres(_equal(*range(19)))
+
+# Landmarks that 300-W and WFLW both mark, as SPIGA's identities say (db_info.json of 300wpublic and wflw).
+IBUG_TO_COMMON = _equal(17, 19, 21, 22, 24, 26, 36, 39, 42, 45, 31, 30, 35, 48, 51, 54, 57, 8)
+WFLW_TO_COMMON = _equal(33, 35, 37, 42, 44, 46, 60, 64, 68, 72, 55, 54, 59, 76, 79, 82, 85, 16)
+
 MAPS = {
     ("wflw-98", "ibug-68"): MarkupMap(WFLW_98, IBUG_68, _wflw_to_ibug(2 / 3, 1 / 3), BROW_LINES),
     # As in PIPNet's code, whose weights sum to 0.999 and so draw eight points to the crop's corner.
     ("wflw-98", "ibug-68-pipnet"): MarkupMap(WFLW_98, IBUG_68, _wflw_to_ibug(0.666, 0.333), BROW_LINES),
+    ("wflw-98", "aflw-19"): MarkupMap(WFLW_98, AFLW_19, WFLW_TO_AFLW),
+    ("wflw-98", "aflw-17"): MarkupMap(WFLW_98, AFLW_17, _without_eye_centres(WFLW_TO_AFLW)),
+    ("wflw-98", "common-18"): MarkupMap(WFLW_98, COMMON_18, WFLW_TO_COMMON),
+    ("ibug-68", "aflw-17"): MarkupMap(IBUG_68, AFLW_17, IBUG_TO_AFLW_17),
+    ("ibug-68", "common-18"): MarkupMap(IBUG_68, COMMON_18, IBUG_TO_COMMON),
+    ("cofw-29", "aflw-19"): MarkupMap(COFW_29, AFLW_19, COFW_TO_AFLW),
+    ("cofw-29", "aflw-17"): MarkupMap(COFW_29, AFLW_17, _without_eye_centres(COFW_TO_AFLW)),
+    ("aflw-19", "aflw-17"): MarkupMap(AFLW_19, AFLW_17, AFLW_TO_AFLW_17),
+    ("cat-9", "cat-7"): MarkupMap(CAT_9, CAT_7, _equal(0, 1, 2, 3, 5, 6, 8)),
 }

@@ -1,5 +1,6 @@
 """What the datamodules of published datasets share: their markup and box are known, only their files differ."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,12 +16,13 @@ class PublishedData(LandmarkDataModule):
         root: folder of the dataset; each class says what is in it.
         box: None is ``usual_box`` of the class.
         normalizer: None is ``usual_normalizer`` of the class, or else the markup's default.
-        size, batch_size, num_workers, validation_fraction, augmentation, seed, convert_to, perturbation: see
-            `LandmarkDataModule`.
+        size, batch_size, num_workers, validation_fraction, augmentation, seed, convert_to, perturbation,
+            cache: see `LandmarkDataModule`.
     """
 
     usual_box: ClassVar[str] = "landmarks-1.2"
     usual_normalizer: ClassVar[str | None] = None
+    published: ClassVar[Mapping[str, int]] = {}  # how many faces each split has where nothing is missing
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class PublishedData(LandmarkDataModule):
         seed: int = 0,
         convert_to: str | None = None,
         perturbation: Perturbation | None = None,
+        cache: Path | None = None,
     ) -> None:
         super().__init__(
             self.annotated,
@@ -48,6 +51,7 @@ class PublishedData(LandmarkDataModule):
             seed,
             convert_to,
             perturbation,
+            cache,
         )
         self.root = data_root(root)
 

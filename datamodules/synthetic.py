@@ -35,8 +35,8 @@ class SyntheticFaces(LandmarkDataModule):
         faces_seed: of the faces; another one is another dataset.
         size: side of the crop; pictures are 1.25 times as large.
         box: ``provided-1.2`` is a loose rectangle round the landmarks, ``landmarks-1.2`` the tight one.
-        normalizer, batch_size, num_workers, validation_fraction, augmentation, seed, convert_to, perturbation: see
-            `LandmarkDataModule`.
+        normalizer, batch_size, num_workers, validation_fraction, augmentation, seed, convert_to, perturbation,
+            cache: see `LandmarkDataModule`.
     """
 
     subset_names = SUBSETS
@@ -57,6 +57,7 @@ class SyntheticFaces(LandmarkDataModule):
         seed: int = 0,
         convert_to: str | None = None,
         perturbation: Perturbation | None = None,
+        cache: Path | None = None,
     ) -> None:
         super().__init__(
             WFLW_98,
@@ -70,6 +71,7 @@ class SyntheticFaces(LandmarkDataModule):
             seed,
             convert_to,
             perturbation,
+            cache,
         )
         for key, value in (("num_train", num_train), ("num_test", num_test)):
             if value < 1:

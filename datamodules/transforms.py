@@ -64,6 +64,17 @@ class Augmentation:
                     + ("a share from 0 to 1" if name.endswith("_p") else "a number of at least 0 (scale: below 1)")
                 )
 
+    @property
+    def zooms(self) -> tuple[float, float]:
+        """The smallest and the largest zoom."""
+        return 1 - self.scale, 1 + self.scale
+
+    def reach(self, size: int) -> tuple[float, float]:
+        """The first and the last pixel of the plain crop, along both axes, that an augmented one can show."""
+        angle, centre = min(np.deg2rad(self.rotation), np.pi / 4), (size - 1) / 2
+        half = (centre + self.translation * size) * (np.cos(angle) + np.sin(angle)) / self.zooms[0]
+        return centre - half, centre + half
+
     def geometry(self, rng: np.random.Generator, size: int) -> tuple[Floats, bool]:
         """A random affine (2, 3) from pixels of the augmented crop to pixels of the plain one, and whether it flips."""
         # Every number is drawn whether used or not, so that turning one change off leaves the others as they were.

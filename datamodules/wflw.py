@@ -1,5 +1,8 @@
 """WFLW (Wu et al. 2018, arXiv:1805.10483): 7,500 training and 2,500 test faces with 98 landmarks and six attributes."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 
 from datamodules.annotation_table import BOX_COLUMNS, landmark_columns, read_list
@@ -28,6 +31,7 @@ class WFLW(PublishedData):
 
     subset_names = ATTRIBUTES
     annotated = WFLW_98
+    published: ClassVar[Mapping[str, int]] = {"train": 7500, "test": 2500}
 
     def load(self, split: str) -> Faces:
         """Read one of the two lists; see `Faces` and `annotation_table` for what is refused."""

@@ -1,7 +1,9 @@
 """WFLW as LDEQ and HIH used it: faces cut out beforehand, after PFLD's preparation."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +46,7 @@ class WFLWCropped(PublishedData):
 
     subset_names = ATTRIBUTES
     annotated = WFLW_98
+    published: ClassVar[Mapping[str, int]] = {"train": 7500, "test": 2500}
     usual_box = "image"
 
     def load(self, split: str) -> Faces:

@@ -52,6 +52,11 @@ class LandmarkModule(LightningModule):
         self.val_metrics, self.test_metrics = metrics.clone(prefix="val/"), metrics.clone(prefix="test/")
 
     def _check_count(self, data: Any) -> None:
+        if not data.num_landmarks:
+            raise ValueError(
+                f"{type(data).__name__} has no landmarks to learn; set data to annotated faces, or to a "
+                "datamodules.mixture.Mixture of both"
+            )
         if data.num_landmarks != self.num_landmarks:
             raise ValueError(
                 f"model.init_args.num_landmarks is {self.num_landmarks} but {type(data).__name__} has "
@@ -76,6 +81,8 @@ class LandmarkModule(LightningModule):
         if data is None:
             return
         self._map_weights = None
+        if not data.num_landmarks:  # faces without annotation: the model's own landmarks are what is asked for
+            return
         if self.markup in (None, data.markup.name):
             self._check_count(data)
             return

@@ -35,6 +35,8 @@ def folder(tmp_path_factory):
 
 MISTAKES = {
     "fot --config tiny.yaml": ["'fot' is not one of fit", "did you mean fit?"],
+    "prepar wflw": ["'prepar' is not one of fit", "report; did you mean prepare?"],
+    "inspekt --config tiny.yaml": ["did you mean inspect?"],
     "fit": ["fit needs --config NAME", "ldeq_wflw.yaml"],
     "test --name nothing": ["there is no run runs/nothing", "needs --config"],
     "fit --config": ["--config takes one value"],
@@ -156,7 +158,10 @@ def test_the_environment_can_ask_for_the_traceback(folder, monkeypatch):
         main(["fit", "--config", "tiny.yaml", "--resum"])
 
 
-@pytest.mark.parametrize("words", ["", "--help", "fot", "fit", "fit --config nothing"])
+FAST = ["prepare", "prepare wflw", "prepare wflv", "inspect --help", "inspect --config nothing", "report --help"]
+
+
+@pytest.mark.parametrize("words", ["", "--help", "fot", "fit", "fit --config nothing", *FAST])
 def test_help_and_first_mistakes_import_nothing_slow(words):
     script = f"""
 import runpy, sys
@@ -176,6 +181,9 @@ def test_usage_names_subcommands_and_configs(capsys):
     usage = capsys.readouterr().out
     assert end.value.code == 0
     assert all(word in usage for word in ("fit", "validate", "test", "predict", "--resume", "ldeq_wflw.yaml"))
+    assert all(
+        f"\n  {command}" in usage and f"cli.py {command}" in usage for command in ("prepare", "inspect", "report")
+    )
 
 
 @pytest.mark.parametrize("words", ["fit --help", "fit --model.help lightning_modules.ldeq.LDEQ"])

@@ -49,4 +49,4 @@ def test_config_trains_resumes_and_tests(config, tmp_path, monkeypatch):
     assert again.trainer.global_step == 4
     tested = run("test", "--config", config, *options)
     assert 0 < tested.trainer.callback_metrics["test/nme"] < 1000
-    assert {path.suffix for path in Path(f"runs/{name}/test").iterdir()} == {".csv", ".png"}
+    assert {path.suffix for path in Path(f"runs/{name}/test").iterdir()} == {".csv", ".json", ".png"}

@@ -3,31 +3,41 @@
 from lightning_modules.metrics.faces import (
     AreaUnderCurve,
     CumulativeErrorDistribution,
+    ErrorByLandmark,
     FailureRate,
+    LandmarkCumulativeErrorDistribution,
     LandmarkFailureRate,
     NormalizedMeanError,
     PerFaceMetric,
     face_metrics,
+    face_tables,
 )
 from lightning_modules.metrics.functional import (
+    accuracy_within,
     area_under_curve,
     cumulative_error_distribution,
     failure_rate,
     normalized_mean_error,
     point_errors,
+    radius_in_crop,
 )
 
 __all__ = [
     "AreaUnderCurve",
     "CumulativeErrorDistribution",
+    "ErrorByLandmark",
     "FailureRate",
+    "LandmarkCumulativeErrorDistribution",
     "LandmarkFailureRate",
     "NormalizedMeanError",
     "PerFaceMetric",
+    "accuracy_within",
     "area_under_curve",
     "cumulative_error_distribution",
     "face_metrics",
+    "face_tables",
     "failure_rate",
     "normalized_mean_error",
     "point_errors",
+    "radius_in_crop",
 ]

@@ -168,6 +168,33 @@ class CumulativeErrorDistribution(PerFaceMetric):
         return torch.stack(cumulative_error_distribution(error.mean(dim=-1), self.threshold), dim=-1)
 
 
+class LandmarkCumulativeErrorDistribution(CumulativeErrorDistribution):
+    """The same curve of single landmarks: the share of all points of all faces whose error is at most a threshold."""
+
+    def reduce(self, error: Tensor) -> Tensor:
+        """`cumulative_error_distribution` of the points."""
+        return torch.stack(cumulative_error_distribution(error.flatten(), self.threshold), dim=-1)
+
+
+class ErrorByLandmark(PerFaceMetric):
+    """A table (N, 2): mean error and failure rate at a threshold of each landmark, both in percent.
+
+    Args:
+        threshold: a fraction of the normaliser.
+        subset: as in `PerFaceMetric`.
+    """
+
+    def __init__(self, threshold: float = 0.10, subset: int | None = None) -> None:
+        super().__init__(subset)
+        self.threshold = threshold
+
+    def reduce(self, error: Tensor) -> Tensor:
+        """Mean over the faces, and `failure_rate` of each landmark."""
+        return torch.stack(
+            [error.mean(dim=0), 100 * (error > 100 * self.threshold).to(error.dtype).mean(dim=0)], dim=-1
+        )
+
+
 def face_metrics(subset_names: Sequence[str]) -> MetricCollection:
     """NME, FR and AUC at 0.10 over all faces, and by subset as ``nme/<name>`` and so on.
 
@@ -181,4 +208,18 @@ def face_metrics(subset_names: Sequence[str]) -> MetricCollection:
         metrics[f"fr10_landmarks{suffix}"] = LandmarkFailureRate(0.10, subset=subset)
         metrics[f"auc10{suffix}"] = AreaUnderCurve(0.10, subset=subset)
     # One group, named: rows are kept once, from the first batch on, and no comparison of values decides it.
+    return MetricCollection(metrics, compute_groups=[list(metrics)])
+
+
+def face_tables() -> MetricCollection:
+    """What is no single number, over all faces, up to and at 0.10.
+
+    ``ced`` and ``ced_landmarks`` are curves (P, 2), of faces and of single landmarks; ``landmarks`` is the table of
+    `ErrorByLandmark`.
+    """
+    metrics: dict[str, Metric | MetricCollection] = {
+        "ced": CumulativeErrorDistribution(),
+        "ced_landmarks": LandmarkCumulativeErrorDistribution(),
+        "landmarks": ErrorByLandmark(),
+    }
     return MetricCollection(metrics, compute_groups=[list(metrics)])

@@ -1,6 +1,7 @@
 """The results of ``test``: the table's numbers, each face's error, the drawings; and the predictions of ``predict``."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ import torch
 import yaml
 from PIL import Image
 
-from callbacks.overlays import CAPTION, COLUMNS, PREDICTION, SIDE, TRUTH, draw_overlays
+from callbacks.overlays import CAPTION, COLUMNS, PREDICTION, SIDE, TRUTH, Drawn, best_median_worst, draw_overlays
+from callbacks.result_meaning import normalizer_meaning
 from callbacks.result_names import result_stem, slug
-from callbacks.results import worst_and_median
 from callbacks.run_folder import RunFolder
+from datamodules.markup import IBUG_68, MARKUPS
 from lightning_modules.base import LandmarkModule, LandmarkPrediction
 from tests.drawn_faces import write_wflw
 from tests.experiment import run, start
@@ -97,6 +99,61 @@ def test_the_curve_counts_faces(folder, evaluated):
         assert float(curve[-1]["mean_shape"]) > 0
 
 
+def test_the_curve_counts_landmarks(folder, evaluated):
+    samples, found, mean = evaluated
+    curve = rows(folder / "runs/run/test/wflw_landmarks-1.2_ced.csv")
+    for column, points in (("model_landmarks", found), ("mean_shape_landmarks", [mean] * len(samples))):
+        errors = np.concatenate([point_error(p, sample) for p, sample in zip(points, samples, strict=True)])
+        for row in curve[::20]:
+            threshold = float(row["threshold_percent"])
+            low, high = (errors <= threshold - 1e-4).mean(), (errors <= threshold + 1e-4).mean()
+            assert low - 1e-6 <= float(row[column]) <= high + 1e-6
+
+
+def test_each_landmark_has_its_error_and_its_place(folder, evaluated):
+    samples, found, mean = evaluated
+    table = rows(folder / "runs/run/test/wflw_landmarks-1.2_landmarks.csv")
+    assert [int(row["landmark"]) for row in table] == list(range(98))
+    for prefix, points in (("", found), ("mean_shape_", [mean] * len(samples))):
+        errors = np.stack([point_error(p, sample) for p, sample in zip(points, samples, strict=True)])
+        assert [float(row[f"{prefix}nme"]) for row in table] == pytest.approx(errors.mean(axis=0), abs=1e-3)
+        assert [float(row[f"{prefix}fr10"]) for row in table] == pytest.approx(
+            100 * (errors > 10).mean(axis=0), abs=1e-3
+        )
+    places = [[float(row[axis]) for axis in "xy"] for row in table]
+    assert np.allclose(places, (mean + 0.5) / 32, atol=1e-5)
+
+
+def test_the_numbers_say_what_they_mean(folder, evaluated):
+    samples, found, _ = evaluated
+    about = json.loads((folder / "runs/run/test/wflw_landmarks-1.2.json").read_text())
+    assert (about["data"], about["box"], about["normalizer"]) == ("WFLW", "landmarks-1.2", "inter-ocular")
+    assert (about["faces"], about["faces_of_split"], about["size"]) == (14, 14, 32)
+    assert about["box_used_by"] == "LDEQ, HIH and PFLD on WFLW"
+    assert about["mean_normalizer"] == pytest.approx(np.mean([float(sample["norm"]) / 32 for sample in samples]))
+    assert about["weights"] == "checkpoints/best.ckpt"
+    assert about["method"] == {}
+    with Image.open(folder / "runs/run/test/wflw_landmarks-1.2_overlays.png") as image:
+        sheet = np.asarray(image)
+    assert len(about["drawn"]) == 14
+    for face in about["drawn"]:
+        assert face["nme"] == pytest.approx(error(found[face["index"]], samples[face["index"]]), abs=1e-3)
+        above = sheet[
+            face["top"] - 1, face["left"] : face["left"] + SIDE
+        ]  # the caption of the face above, or the legend
+        assert (above == 24).all()
+
+
+def test_every_normaliser_has_its_words():
+    for markup in MARKUPS.values():
+        for name in (*markup.normalizers, "box-size", "crop-size"):
+            assert normalizer_meaning(markup, name)
+    pupils = (
+        "distance from the mean of landmarks 36, 37, 38, 39, 40, 41 to the mean of landmarks 42, 43, 44, 45, 46, 47"
+    )
+    assert normalizer_meaning(IBUG_68, "inter-pupil").startswith(pupils)
+
+
 def test_each_face_has_its_error_and_its_line(folder, evaluated):
     samples, found, _ = evaluated
     faces = rows(folder / "runs/run/test/wflw_landmarks-1.2_faces.csv")
@@ -134,7 +191,7 @@ def test_two_processes_write_what_one_writes(folder, tmp_path):
     assert process.returncode == 0, output
     assert output.count("NME inter-ocular") == 1  # one table
     stem = "wflw_landmarks-1.2"
-    for end in (".csv", "_faces.csv", "_ced.csv"):
+    for end in (".csv", "_faces.csv", "_ced.csv", "_landmarks.csv"):
         written = tmp_path / f"run/test/{stem}_run_checkpoints_best{end}"
         for one, two in zip(rows(alone / f"test/{stem}{end}"), rows(written), strict=True):
             for key, value in one.items():
@@ -151,7 +208,7 @@ def test_truth_and_prediction_are_drawn_where_they_are():
             return LandmarkPrediction(points, torch.ones(len(image), 2))
 
     sample = {"image": torch.zeros(3, 64, 64, dtype=torch.uint8), "landmarks": torch.tensor([[10.0, 8.0], [30.0, 8.0]])}
-    sheet = np.asarray(draw_overlays(Fixed(2), {5: sample}, {5: 1.25}, [(0, 1)]))
+    sheet = np.asarray(draw_overlays(Fixed(2), {5: sample}, [Drawn(5, 1.25, "best")], [(0, 1)]))
     scale = SIDE / 64
 
     def pixel(x, y):
@@ -163,11 +220,21 @@ def test_truth_and_prediction_are_drawn_where_they_are():
     assert pixel(40, 40) == (0, 0, 0)
 
 
-def test_the_worst_and_the_median_are_chosen():
-    order = list(range(100, 0, -1))  # face 100 is the worst
-    assert worst_and_median(order, 8) == [100, 99, 98, 97, 52, 51, 50, 49]
-    assert worst_and_median([3, 2, 1], 8) == [3, 2, 1]
-    assert worst_and_median(list(range(10)), 8) == [0, 1, 2, 3, 4, 5, 6, 7]
+@pytest.mark.parametrize(
+    ("faces", "count", "best", "median", "worst"),
+    [
+        (100, 8, [0, 1], [49, 50], [99, 98, 97, 96]),
+        (10, 8, [0, 1], [4, 5], [9, 8, 7, 6]),
+        (9, 8, [0, 1], [3, 4], [8, 7, 6, 5]),
+        (5, 8, [0], [1], [4, 3, 2]),
+        (2, 8, [], [], [1, 0]),
+    ],
+)
+def test_the_best_the_median_and_the_worst_are_chosen(faces, count, best, median, worst):
+    nme = {7 * i % faces: 2.0 * (7 * i % faces) for i in range(faces)}  # in no order of their errors
+    drawn = best_median_worst(nme, count)
+    groups = {"best": best, "median": median, "worst": worst}
+    assert drawn == [Drawn(index, 2.0 * index, group) for group, indices in groups.items() for index in indices]
 
 
 class Data:

@@ -332,7 +332,7 @@ def test_face_is_kept_while_a_landmark_is_in_its_image(shift, image_size):
         ("seed", -1, "at least 0"),
         ("validation_fraction", 0.0, "between 0 and 1"),
         ("validation_fraction", 1.0, "between 0 and 1"),
-        ("box", "face", "one of: provided-1.2"),
+        ("box", "face", "one of: provided-1.0"),
         ("normalizer", "nose", "wflw-98 has: inter-ocular"),
     ],
 )

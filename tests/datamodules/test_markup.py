@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import yaml
 
-from datamodules.markup import AFLW_19, CAT_9, CELEBA_5, COFW_29, IBUG_68, MARKUPS, WFLW_98, load_markup
+from datamodules.markup import AFLW_19, CAT_9, CELEBA_5, COFW_29, IBUG_68, MARKUPS, WFLW_98
+from datamodules.markup_file import load_markup
 from tests.drawn_faces import cat_face, ibug_face, wflw_face
 
 # What is published: WFLW's Mirror98.txt, and pairs counted from 1 (COFW) and from 0 (AFLW).

@@ -12,6 +12,7 @@ from lightning_modules.metrics import (
     NormalizedMeanError,
     PerFaceMetric,
     face_metrics,
+    face_tables,
 )
 
 SUBSETS = ("pose", "make-up")
@@ -87,6 +88,18 @@ def test_cumulative_error_distribution_by_hand():
     whole = AreaUnderCurve(0.10)
     whole.update(pred, *rows)
     assert area == pytest.approx(whole.compute().item(), abs=1e-3)
+
+
+def test_tables_by_hand():
+    tables = face_tables()
+    pred = torch.tensor([[[6.0, 0.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 4.0]]])
+    rows = (torch.zeros(2, 2, 2), torch.full((2,), 50.0), torch.tensor([4, 2]), torch.zeros(2, 0).bool())
+    tables.update(pred, *rows)  # 12 and 2, 0 and 8 percent
+    tables.update(pred, *rows)  # repeats
+    found = tables.compute()
+    assert found["landmarks"].tolist() == [[6.0, 50.0], [5.0, 0.0]]
+    assert found["ced"][[0, 399, 400, 699, 700, 1000], 1].tolist() == [0, 0, 0.5, 0.5, 1, 1]
+    assert found["ced_landmarks"][[0, 199, 200, 799, 800, 1000], 1].tolist() == [0.25, 0.25, 0.5, 0.5, 0.75, 0.75]
 
 
 def test_cumulative_error_distribution_of_a_subset():

@@ -4,11 +4,13 @@ import torch
 from scipy.integrate import simpson
 
 from lightning_modules.metrics import (
+    accuracy_within,
     area_under_curve,
     cumulative_error_distribution,
     failure_rate,
     normalized_mean_error,
     point_errors,
+    radius_in_crop,
 )
 
 
@@ -140,3 +142,48 @@ def test_no_faces_give_nan():
     assert failure_rate(empty).isnan()
     assert area_under_curve(empty).isnan()
     assert cumulative_error_distribution(empty)[1].isnan().all()
+
+
+def toolkit_accuracy(pred, truth):
+    """The evaluation of BBC Pose's toolkit: arrays (2, N, M) of the frame, counted from 1; shares (N,) in percent."""
+    pred, truth = 0.5 * (pred - 1) + 1, 0.5 * (truth - 1) + 1
+    return 100 * (np.sqrt(((pred - truth) ** 2).sum(axis=0)) <= 6).mean(axis=1)
+
+
+def frame_points(points, crop):
+    """Input pixels (M, N, 2) as pixels (2, N, M) of the frame, counted from 1."""
+    linear, offset = crop[:, None, :, :2], crop[:, None, :, 2]
+    return ((linear @ points[..., None]).squeeze(-1) + offset + 1).permute(2, 1, 0).double().numpy()
+
+
+def test_two_readings_of_six_pixels():
+    """A crop of 300 pixels seen at 128: 12 pixels of the frame are 5.12 of the crop, which the other reading passes."""
+    crop = torch.tensor([[[300 / 128, 0.0, 40.0], [0.0, 300 / 128, 20.0]]]).expand(4, 2, 3)
+    target = torch.full((4, 2, 2), 60.0)
+    distances = torch.tensor([[0.0, 5.1], [5.13, 5.13], [5.9, 6.1], [5.0, 40.0]])
+    pred = target + distances.unsqueeze(-1) * torch.tensor([0.6, -0.8])
+    radius = radius_in_crop(12.0, crop)
+    assert radius.tolist() == pytest.approx([5.12] * 4)
+    assert accuracy_within(pred, target, radius).tolist() == [50.0, 25.0]
+    assert accuracy_within(pred, target, torch.full((4,), 6.0)).tolist() == [100.0, 50.0]
+
+
+def test_accuracy_in_the_frame_is_that_of_the_toolkit():
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.rand(50, generator=generator) * 2 + 1
+    angle = torch.rand(50, generator=generator)  # a crop may be turned
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=-1).reshape(50, 2, 2)
+    crop = torch.cat([turn * scale[:, None, None], torch.rand(50, 2, 1, generator=generator) * 90], dim=-1)
+    target = torch.rand(50, 7, 2, generator=generator) * 128
+    pred = target + torch.randn(50, 7, 2, generator=generator) * 5
+    found = accuracy_within(pred, target, radius_in_crop(12.0, crop))
+    expected = toolkit_accuracy(frame_points(pred, crop), frame_points(target, crop))
+    assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+    assert 5 < expected.mean() < 95
+
+
+def test_accuracy_refuses_what_is_not_finite():
+    points = torch.zeros(2, 3, 2)
+    points[1, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="a predicted landmark is not finite"):
+        accuracy_within(points, torch.zeros(2, 3, 2), torch.ones(2))

@@ -1,0 +1,107 @@
+"""The whole of an inspection: every check of every split, the table, the CSV and the drawings."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from callbacks.inspection.checks import (
+    Split,
+    annotation_checks,
+    count_checks,
+    duplicate_checks,
+    open_split,
+    overlap_check,
+    picture_checks,
+)
+from callbacks.inspection.findings import LOOK, Check, Finding, print_checks, write_findings
+from callbacks.inspection.pictures import look_at
+from callbacks.inspection.sheet import contact_sheet
+
+DRAWN = 6  # faces of a sheet
+
+
+def inspect_data(data: Any, out: Path) -> list[Check]:
+    """Check the faces of a datamodule, print what was found and write it to a folder.
+
+    Args:
+        data: gives ``fit_faces``, ``load``, ``dataset`` and what else a `LandmarkDataModule` has.
+        out: gets ``findings.csv``, ``<split>.png`` and ``<split>_findings.png``.
+
+    Raises:
+        FileNotFoundError, ValueError: of the reader, where annotations cannot be read.
+    """
+    loaded, checks = _load(data)
+    sizes = {name: len(faces) for name, faces in loaded.items()}
+    checks += count_checks(getattr(data, "published", {}), sizes)
+    splits = []
+    for name, faces in loaded.items():
+        split, missing = open_split(data, name, faces)
+        splits.append(split)
+        if split.dataset is not None:
+            with _progress(f"{name}: decoding", len(np.unique(split.faces.image))) as advance:
+                split.pictures = look_at(split.dataset, data.num_workers, advance)
+        checks += [missing, *picture_checks(split), *annotation_checks(split, data.annotated), *duplicate_checks(split)]
+    for place, split in enumerate(splits):
+        checks += [check for other in splits[:place] if (check := overlap_check(split, other))]
+    out.mkdir(parents=True, exist_ok=True)
+    write_findings(out / "findings.csv", checks)
+    console = Console()
+    print_checks(f"{data.measured_on}, box {data.box}", checks, console)
+    drawings = [path for split in splits if split.dataset is not None for path in _draw(data, split, checks, out)]
+    console.print(", ".join(map(str, [out / "findings.csv", *drawings])), soft_wrap=True, highlight=False)
+    return checks
+
+
+def _load(data: Any) -> tuple[dict[str, Any], list[Check]]:
+    """The faces of each split; a dataset that publishes no count of training faces may have none, which is told."""
+    loaded: dict[str, Any] = {}
+    checks = []
+    try:
+        loaded["train"], loaded["val"] = data.fit_faces()
+    except ValueError as error:
+        if "test" not in getattr(data, "published", {}) or "train" in data.published:
+            raise
+        none = Finding("train", 0, type(data).__name__, "", str(error))
+        checks = [Check("faces", "train", 0, 1, LOOK, [none])]
+    return {**loaded, "test": data.load("test")}, checks
+
+
+def _draw(data: Any, split: Split, checks: list[Check], out: Path) -> Iterator[Path]:
+    """Write the sheets of a split: faces from all of it, and those that a check objects to."""
+    readable = np.flatnonzero(split.pictures.readable).tolist() if split.pictures else []
+    spread = [readable[i] for i in np.linspace(0, len(readable) - 1, min(DRAWN, len(readable))).astype(int)]
+    images = split.faces.image
+    found = [f for check in checks for f in check.findings if f.split == split.name and f.row < len(images)]
+    faulty = sorted({f.row for f in found if f.image == str(images[f.row])} & set(readable))
+    if split.name == "test":
+        split.dataset.perturbation = data.perturbation
+    for chosen, stem in ((spread, split.name), (faulty, f"{split.name}_findings")):
+        if rows := [row for row in chosen if _has_crop(split.dataset, row)][:DRAWN]:
+            path = out / f"{stem}.png"
+            title = f"{data.title}, {split.name}"
+            sheet = contact_sheet(split.dataset, data.markup, rows, split.name == "train", title)
+            sheet.save(path, compress_level=2)  # the usual 6 takes longer than everything else
+            yield path
+
+
+def _has_crop(dataset: Any, row: int) -> bool:
+    try:
+        dataset[row]
+    except ValueError:  # no landmark is in the crop, which a check has told
+        return False
+    return True
+
+
+@contextmanager
+def _progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar, where there is a terminal to draw it on."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda done: progress.update(task, completed=done)

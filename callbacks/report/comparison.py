@@ -1,0 +1,96 @@
+"""Several runs: which of their tests can be compared, and what was configured differently."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from callbacks.report.charts import Chart
+from callbacks.report.figures import compared_curves
+from callbacks.report.files import Row
+from callbacks.report.run import Measurement, Run
+
+NONE = "\u2013"  # a dash
+LOWER_IS_BETTER = {"nme": True, "fr10": True, "fr10_landmarks": True, "auc10": False}
+VALIDATION = ("class_path", "root", "markup", "train", "box", "normalizer", "validation_fraction", "seed", "convert_to")
+
+
+class Comparison:
+    """Tests on the same faces with the same box and normaliser.
+
+    Args:
+        like: data, box, normaliser and number of faces, as `Measurement.like`.
+        tests: title of a run (with the weights, where they are not its best) to its test.
+        tones: and to its class of style.css.
+    """
+
+    def __init__(self, like: tuple[str, str, str, int], tests: dict[str, Measurement], tones: dict[str, str]) -> None:
+        self.title, self.box, self.normalizer, self.faces = like
+        self.tests, self.tones = tests, tones
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is nothing to compare with."""
+        return len(self.tests) == 1
+
+    @property
+    def subsets(self) -> list[str]:
+        """The subsets that all tests have."""
+        names = [[str(row["subset"]) for row in test.subsets] for test in self.tests.values()]
+        return [name for name in names[0] if all(name in others for others in names)]
+
+    def rows(self, subset: str = "full") -> dict[str, Row]:
+        """The numbers of a subset by title."""
+        return {title: next(row for row in test.rows if row["subset"] == subset) for title, test in self.tests.items()}
+
+    def best(self, key: str, subset: str = "full") -> set[str]:
+        """The titles of the tests with the best value; none where all are equal."""
+        values = {title: row[key] for title, row in self.rows(subset).items()}
+        best = min(values.values()) if LOWER_IS_BETTER[key] else max(values.values())
+        titles = {title for title, value in values.items() if value == best}
+        return titles if len(titles) < len(values) else set()
+
+    def curves(self) -> list[Chart]:
+        """The error curves of faces and of single landmarks."""
+        if len(self.tests) < 2:
+            return []
+        charts = [compared_curves(self.tests, self.tones, landmarks) for landmarks in (False, True)]
+        return [chart for chart in charts if chart]
+
+
+def like_with_like(runs: Mapping[str, Run], tones: Mapping[str, str]) -> list[Comparison]:
+    """The tests of runs (by title, as their tones) in groups that can be compared, those of most tests first."""
+    groups: dict[tuple[str, str, str, int], dict[str, Measurement]] = {}
+    own: dict[str, str] = {}
+    for name, run in runs.items():
+        for test in run.measurements:
+            title = f"{name} ({test.weights})" if test.weights else name
+            groups.setdefault(test.like, {})[title] = test
+            own[title] = tones[name]
+    found = [Comparison(like, tests, own) for like, tests in groups.items()]
+    return sorted(found, key=lambda comparison: -len(comparison.tests))
+
+
+def differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """Settings that differ: the dotted key, and the value of each run (a dash where it has none)."""
+    flat = [dict(_flat(run.settings)) for run in runs]
+    keys = dict.fromkeys(key for settings in flat for key in settings if key != "name")
+    values = {key: [_text(settings[key]) if key in settings else NONE for settings in flat] for key in keys}
+    return [(key, row) for key, row in values.items() if len(set(row)) > 1]
+
+
+def same_validation(runs: Sequence[Run]) -> bool:
+    """Whether the validation errors of runs are of the same faces, box and normaliser."""
+    data: list[dict[str, Any]] = [run.settings.get("data") or {} for run in runs]
+    values = [{"class_path": d.get("class_path"), **(d.get("init_args") or {})} for d in data]
+    return all(v.get(key) == values[0].get(key) for v in values for key in VALIDATION)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,199 @@
+"""A run's folder as the report sees it: what was logged, what was measured, and what is missing and how to get it."""
+
+import math
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from callbacks.arguments import COMMAND, UsageError
+from callbacks.report.files import Points, Row, mapping, read_json, read_metrics, read_rows, read_text
+
+TABLE = ("subset", "faces", "nme", "fr10", "fr10_landmarks", "auc10", "normalizer", "box")
+ABOUT = {  # what the report reads of a test's .json
+    **dict.fromkeys(("data", "split", "box", "box_source", "box_used_by", "normalizer", "normalizer_meaning"), str),
+    **dict.fromkeys(("markup", "model", "trained_on", "weights", "device", "date"), str),
+    **dict.fromkeys(("faces", "faces_of_split", "size", "parameters", "side"), int),
+    **dict.fromkeys(("edges", "drawn"), list),
+    **dict.fromkeys(("parts", "packages", "method"), dict),
+    "mean_normalizer": float,
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One test of a run: the files ``test/<stem>*``; what is not there is empty, and `missing` says so."""
+
+    stem: str
+    rows: list[Row]  # by subset, all faces first
+    about: dict[str, Any]
+    ced: list[Row]
+    landmarks: list[Row]
+    sheet: Path | None
+    missing: tuple[str, ...]
+
+    @property
+    def full(self) -> Row:
+        """The numbers of all faces."""
+        return self.rows[0]
+
+    @property
+    def subsets(self) -> list[Row]:
+        """The rows of the named subsets."""
+        return self.rows[1:]
+
+    @property
+    def title(self) -> str:
+        """What it was measured on."""
+        return str(self.about.get("data", self.stem))
+
+    @property
+    def weights(self) -> str:
+        """Which checkpoint; empty for the run's best and where it is not known."""
+        name = str(self.about.get("weights", "checkpoints/best.ckpt"))
+        return "" if name == "checkpoints/best.ckpt" else name.removeprefix("checkpoints/").removesuffix(".ckpt")
+
+    @property
+    def like(self) -> tuple[str, str, str, int]:
+        """Data, box, normaliser and number of faces: only tests that agree in them can be compared."""
+        return self.title, str(self.full["box"]), str(self.full["normalizer"]), int(self.full["faces"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run."""
+
+    path: Path
+    text: str  # of config.yaml
+    settings: dict[str, Any]
+    series: dict[str, Points]  # name of a metric -> (step, value), in order
+    epochs: int  # begun, as far as metrics.csv tells
+    fitted: dict[str, Any]  # what the end of training left: fit.json
+    measurements: list[Measurement]
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return self.path.name
+
+    def best(self) -> tuple[float, float] | None:
+        """Step and value of the lowest validation error."""
+        values = [point for point in self.series.get("val/nme", []) if math.isfinite(point[1])]
+        return min(values, key=lambda point: point[1]) if values else None
+
+
+def read_run(path: Path) -> Run:
+    """Read a run's folder.
+
+    Raises:
+        UsageError: it is none.
+    """
+    path = path if path.name not in ("", "..") else path.resolve()
+    if not any((path / name).exists() for name in ("config.yaml", "metrics.csv", "test")):
+        kind = "has neither config.yaml nor metrics.csv nor test/" if path.is_dir() else "does not exist"
+        raise UsageError(f"{path} {kind}, so it is no run; give a folder that fit has made, such as runs/NAME")
+    missing: list[str] = []
+    text, epochs = "", 0
+    settings: dict[str, Any] = {}
+    fitted: dict[str, Any] = {}
+    series: dict[str, Points] = {}
+    again = command(path, "fit", "--resume")
+    try:
+        text = read_text(path / "config.yaml", f"fit writes it: {command(path, 'fit', '--config', 'NAME')}")
+        settings = mapping(path / "config.yaml", yaml.safe_load(text))
+    except (ValueError, yaml.YAMLError) as error:
+        missing.append(f"The configuration is missing: {_line(error)}.")
+    try:
+        series, epochs, complaints = read_metrics(path / "metrics.csv")
+        missing += complaints
+    except ValueError as error:
+        missing.append(f"The training curves are missing: {_line(error)}.")
+    if (path / "fit.json").is_file():
+        try:
+            fitted = read_json(path / "fit.json")
+        except ValueError as error:
+            missing.append(f"{_line(error)}.")
+    tests = [file for file in sorted((path / "test").glob("*.csv")) if _is_table(file)]
+    run = Run(path, text, settings, series, epochs, fitted, [], missing)
+    for file in tests:
+        try:
+            run.measurements.append(_measurement(path, file))
+        except ValueError as error:
+            missing.append(f"A result is left out: {_line(error)}.")
+    run.measurements.sort(key=lambda test: (bool(test.weights), test.full["faces"] < _of(test), test.title))
+    missing += _unfinished(run, again)
+    return run
+
+
+def command(path: Path, subcommand: str, *options: str) -> str:
+    """The command line that does something with the run in this folder."""
+    runs = () if path.parent == Path("runs") else ("--runs", str(path.parent))
+    return shlex.join([*COMMAND, subcommand, *options, "--name", path.name, *runs])
+
+
+def _unfinished(run: Run, again: str) -> Iterable[str]:
+    """What a run that is whole would have."""
+    trainer = run.settings.get("trainer") or {}
+    planned = trainer.get("max_epochs") or -1
+    if run.series and run.fitted.get("epochs", -1) < run.epochs < planned:
+        yield f"The training is in epoch {run.epochs} of {planned}: under way, or interrupted; to go on: {again}"
+    if run.series and "val/nme" not in run.series:
+        why = (
+            "trainer.limit_val_batches is 0" if trainer.get("limit_val_batches") == 0 else "no epoch with one was done"
+        )
+        yield f"No validation was logged ({why}), so there is no val/nme and no best checkpoint; to go on: {again}"
+    if not run.measurements:
+        yield f"There is no test yet; to measure the best checkpoint: {command(run.path, 'test')}"
+
+
+def _measurement(run: Path, table: Path) -> Measurement:
+    """Read the files of a test, whose table is given.
+
+    Raises:
+        ValueError: the table is not as test writes it.
+    """
+    stem, missing, rows = table.stem, [], read_rows(table, TABLE)
+    parts: dict[str, Any] = {"about": {}, "ced": [], "landmarks": []}
+    readers = {
+        "about": ("What the numbers mean", ".json", _about),
+        "ced": ("The error curve", "_ced.csv", lambda path: read_rows(path, ("threshold_percent", "model"))),
+        "landmarks": ("The error by landmark", "_landmarks.csv", lambda path: read_rows(path, ("landmark", "nme"))),
+    }
+    for part, (what, end, read) in readers.items():
+        try:
+            parts[part] = read(table.with_name(stem + end))
+        except ValueError as error:
+            missing.append(f"{what} is missing: {_line(error)}.")
+    sheet = table.with_name(f"{stem}_overlays.png")
+    if not sheet.is_file():
+        missing.append(f"The drawings are missing: {sheet.name} is not there.")
+    if "mean_shape_nme" not in rows[0]:
+        missing.append("The mean-shape predictor is missing: these weights hold no mean shape of training faces.")
+    if missing:
+        missing.append(f"To make all of it again: {command(run, 'test')}")
+    return Measurement(stem, rows, **parts, sheet=sheet if sheet.is_file() else None, missing=tuple(missing))
+
+
+def _of(test: Measurement) -> int:
+    return int(test.about.get("faces_of_split", 0))
+
+
+def _is_table(path: Path) -> bool:
+    with path.open(errors="replace") as file:  # by its content: ``x_32_faces.csv`` is the table of 32 faces
+        return file.readline().startswith("subset,")
+
+
+def _about(path: Path) -> dict[str, Any]:
+    about = read_json(path)
+    for key, kind in ABOUT.items():
+        if not isinstance(about.get(key), kind):
+            raise ValueError(f"{path}: {key} is {about.get(key)!r:.40}, expected {kind.__name__}, as test writes it")
+    return about
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

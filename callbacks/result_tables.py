@@ -1,0 +1,62 @@
+"""The CSV files of ``test``: what is a row of each."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+MODEL, MEAN_SHAPE = "model", "mean_shape"
+NUMBERS = {MODEL: ("nme", "fr10", "fr10_landmarks", "auc10"), MEAN_SHAPE: ("nme", "fr10", "auc10")}  # by predictor
+Values = Mapping[str, Mapping[str, Tensor]]  # predictor -> name of a metric -> its value
+Row = dict[str, Any]
+
+
+def subset_row(subset: str, size: int, values: Values) -> Row:
+    """The numbers of a subset; ``full`` is all faces."""
+    suffix = "" if subset == "full" else f"/{subset}"
+    row: Row = {"subset": subset, "faces": size}
+    for predictor, metrics in values.items():
+        row |= {_column(predictor, key): round(float(metrics[key + suffix]), 4) for key in NUMBERS[predictor]}
+    return row
+
+
+def curve_rows(tables: Values) -> list[Row]:
+    """A row for each threshold, which all curves (P, 2) have in common: shares of faces and of single landmarks."""
+    first = next(iter(tables.values()))["ced"]
+    columns = {"threshold_percent": [round(at, 4) for at in (100 * first[:, 0]).tolist()]}
+    for predictor, values in tables.items():
+        for column, key in ((predictor, "ced"), (f"{predictor}_landmarks", "ced_landmarks")):
+            columns[column] = [round(share, 6) for share in values[key][:, 1].tolist()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def landmark_rows(tables: Values, mean_face: Tensor | None) -> list[Row]:
+    """A row for each landmark: its error and failure rate, and its place (N, 2) on the mean face, in crop sides."""
+    values = {predictor: table["landmarks"].tolist() for predictor, table in tables.items()}
+    rows: list[Row] = [{"landmark": i} for i in range(len(next(iter(values.values()))))]
+    for i, row in enumerate(rows):
+        for predictor, table in values.items():
+            row |= {_column(predictor, key): round(table[i][k], 4) for k, key in enumerate(("nme", "fr10"))}
+        if mean_face is not None:
+            row |= {axis: round(share, 5) for axis, share in zip("xy", mean_face[i].tolist(), strict=True)}
+    return rows
+
+
+def face_rows(faces: Any, nme: Mapping[int, float]) -> list[Row]:
+    """A row for each face (index to NME), the worst first."""
+    order = sorted(nme, key=lambda index: -nme[index])
+    return [{"index": i, "nme": round(nme[i], 4), "image": faces.image[i], "annotation": faces.where(i)} for i in order]
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write a table whose columns are those of its first row."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _column(predictor: str, key: str) -> str:
+    return key if predictor == MODEL else f"{predictor}_{key}"

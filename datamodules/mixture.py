@@ -1,0 +1,196 @@
+"""Annotated faces and faces without annotation in the same batches."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from datamodules.crop import Floats
+from datamodules.face_dataset import EpochSampler, FaceDataset, Key
+from datamodules.faces import Faces
+from datamodules.landmark_data import LandmarkDataModule
+
+
+class Mixture(LandmarkDataModule):
+    """Trains on annotated faces and others, whose annotation is not there or not looked at.
+
+    Training batches are of `MixedBatch`. An epoch has every annotated training face once and ``ratio`` times as many
+    others, spread evenly, so that each batch has its share. The others are drawn without replacement: each is seen as
+    often as any other, to one time, over however many epochs. Validation and test are those of ``labelled``.
+
+    Args:
+        labelled: the annotated faces; its batch size, workers and seed are the mixture's.
+        unlabelled: the other faces, of the same size; of annotated data those of the training split, in crops
+            of its own ``box`` (``landmarks-...`` would tell where the landmarks are).
+        ratio: others for each annotated face.
+    """
+
+    def __init__(self, labelled: LandmarkDataModule, unlabelled: list[LandmarkDataModule], ratio: float = 1.0) -> None:
+        super().__init__(
+            labelled.markup,
+            labelled.size,
+            labelled.box,
+            labelled.normalizer,
+            labelled.batch_size,
+            labelled.num_workers,
+            labelled.validation_fraction,
+            labelled.augmentation,
+            labelled.seed,
+            perturbation=labelled.perturbation,
+        )
+        if not labelled.num_landmarks:
+            raise ValueError("data.init_args.labelled has no landmarks; set it to annotated faces")
+        if not unlabelled:
+            raise ValueError("data.init_args.unlabelled is empty, expected at least one datamodule")
+        if not 0 < ratio < np.inf:
+            raise ValueError(f"data.init_args.ratio is {ratio}, expected a number above 0")
+        for place, data in enumerate(unlabelled):
+            if data.size != self.size:
+                raise ValueError(
+                    f"data.init_args.unlabelled: number {place} has size {data.size}, but labelled has {self.size}; "
+                    "set both to one size"
+                )
+        self.labelled, self.unlabelled, self.ratio = labelled, unlabelled, ratio
+        self.subset_names = labelled.subset_names
+        self._mixed: MixedFaces | None = None
+
+    @property
+    def title(self) -> str:
+        """Name of the test faces."""
+        return self.labelled.title
+
+    @property
+    def measured_on(self) -> str:
+        """What a test result was measured on."""
+        return self.labelled.measured_on
+
+    @property
+    def default_normalizer(self) -> str:
+        """The normaliser of the field's tables for the annotated faces."""
+        return self.labelled.default_normalizer
+
+    def load(self, split: str) -> Faces:
+        """The annotated faces."""
+        return self.labelled.load(split)
+
+    def setup(self, stage: str) -> None:
+        """Read the annotated faces, and the others where there is training."""
+        self.labelled.setup(stage)
+        self._datasets = self.labelled._datasets
+        if stage == "fit" and not self._mixed:
+            self._mixed = MixedFaces(self._datasets["train"], [self._others(data) for data in self.unlabelled])
+
+    def _others(self, data: LandmarkDataModule) -> FaceDataset:
+        dataset = data.dataset(data.load("train"))
+        data.cached([dataset], augmented=True)
+        return dataset
+
+    @property
+    def mixed(self) -> "MixedFaces":
+        """The training faces, once they are read."""
+        if self._mixed is None:
+            raise RuntimeError("the mixture has no training faces before setup('fit')")
+        return self._mixed
+
+    def pseudo_label(self, landmarks: Floats) -> None:
+        """Give the others landmarks (U, N, 2) in pixels of their original images; rows of NaN have none.
+
+        They are augmented as true landmarks are, and visible in the batches of loaders made from now on;
+        ``labelled`` stays False. The order is that of ``unlabelled_dataloader``.
+
+        Raises:
+            ValueError: of another shape.
+        """
+        self.mixed.pseudo_label(landmarks)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled, augmented and mixed; an incomplete last batch is left out."""
+        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        sampler = MixtureSampler(self.mixed, self.ratio, world, rank, self.seed)
+        sampler.set_epoch(self._first_epoch)
+        for part in self.mixed.parts:
+            part.augmentation.pipeline(part.size)
+        return self._loader(self.mixed, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+
+    def unlabelled_dataloader(self) -> DataLoader[Any]:
+        """The clean crops of the others, each once; ``index`` less ``mixed.num_labelled`` counts them from 0."""
+        return self._loader(Subset(self.mixed, range(self.mixed.num_labelled, len(self.mixed))))
+
+
+class MixedFaces(Dataset[dict[str, Any]]):
+    """Annotated faces, then faces of other datasets, whose landmarks are forgotten; samples of a `MixedBatch`."""
+
+    def __init__(self, labelled: FaceDataset, unlabelled: Sequence[FaceDataset]) -> None:
+        self.parts = [labelled, *unlabelled]
+        self.ends = np.cumsum([len(part) for part in self.parts])
+        self.num_labelled = len(labelled)
+        for part in unlabelled:
+            part.markup, part.norm_is_crop = labelled.markup, False
+            part.norms = np.full(len(part), np.nan)
+        self.pseudo_label(np.broadcast_to(np.nan, (len(self) - len(labelled), *labelled.landmarks.shape[1:])))
+
+    def pseudo_label(self, landmarks: Floats) -> None:
+        """As `Mixture.pseudo_label`."""
+        expected = (len(self) - self.num_labelled, *self.parts[0].landmarks.shape[1:])
+        if landmarks.shape != expected:
+            raise ValueError(f"pseudo-labels have shape {landmarks.shape}, expected {expected}")
+        for part, start in zip(self.parts[1:], self.ends[:-1] - self.num_labelled, strict=True):
+            part.landmarks = landmarks[start : start + len(part)]
+            part.visible = np.asarray(np.isfinite(part.landmarks).all(axis=-1))
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        epoch, index = key if isinstance(key, tuple) else (None, key)
+        number = int(np.searchsorted(self.ends, index, side="right"))
+        part = self.parts[number]
+        row = int(index - self.ends[number] + len(part))
+        sample = part[row if epoch is None else (epoch, row)]
+        sample |= {"index": torch.tensor(index), "labelled": torch.tensor(number == 0)}
+        if number:
+            sample["subsets"] = torch.zeros(self.parts[0].faces.subsets.shape[1], dtype=torch.bool)
+        return sample
+
+
+class MixtureSampler(EpochSampler):
+    """(epoch, index) of every annotated face and ``ratio`` times as many others, spread evenly and over the ranks.
+
+    Each rank takes its part of both kinds, so that all have the same number; a last incomplete round of the ranks is
+    filled up with faces from the beginning.
+    """
+
+    def __init__(self, faces: MixedFaces, ratio: float, num_replicas: int, rank: int, seed: int) -> None:
+        super().__init__(faces, num_replicas=num_replicas, rank=rank, seed=seed)
+        self.num_labelled, self.num_others = faces.num_labelled, len(faces) - faces.num_labelled
+        self.drawn = max(1, round(ratio * faces.num_labelled))
+        rounds = (-(-self.num_labelled // num_replicas), -(-self.drawn // num_replicas))
+        self.num_samples = sum(rounds)
+        self.total_size = self.num_samples * num_replicas
+
+    def __iter__(self) -> Iterator[Any]:
+        labelled = self._share(self._order("labelled", self.num_labelled, self.epoch))
+        others = self._share(self.num_labelled + self._others())
+        # Face i of n belongs at (i + 1/2) / n of the epoch.
+        places = [(np.arange(len(kind)) + 0.5) / len(kind) for kind in (labelled, others)]
+        mixed = np.concatenate([labelled, others])[np.argsort(np.concatenate(places), kind="stable")]
+        return ((self.epoch, index) for index in mixed.tolist())
+
+    def _others(self) -> NDArray[np.int64]:
+        """The part of this epoch of an endless row of shuffles of all others."""
+        first, last = self.epoch * self.drawn, (self.epoch + 1) * self.drawn
+        rounds = range(first // self.num_others, -(-last // self.num_others))
+        row = np.concatenate([self._order("others", self.num_others, number) for number in rounds])
+        start = first - rounds[0] * self.num_others
+        return row[start : start + self.drawn]
+
+    def _order(self, kind: str, count: int, number: int) -> NDArray[np.int64]:
+        return np.random.default_rng((self.seed, kind == "others", number)).permutation(count)
+
+    def _share(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This rank's part."""
+        filled = np.resize(order, -(-len(order) // self.num_replicas) * self.num_replicas)
+        return filled[self.rank :: self.num_replicas]

@@ -1,0 +1,150 @@
+"""``python cli.py prepare``: the archives a user has got, into the folders that a dataset's reader expects."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from datamodules.preparation.published import PUBLISHED, PublishedSet
+from datamodules.preparation.unpack import Contents, filling, survey, unpack
+
+USAGE = f"""usage: python cli.py prepare NAME --archives FILE [FILE ...] --root FOLDER
+
+Unpacks the archives of a published dataset into the folders that its reader expects, and counts its faces.
+Without --archives it says where the dataset is published. Started again, it goes on where it was stopped.
+
+  NAME            one of: {", ".join(PUBLISHED)}
+  --archives ...  tar, tar.gz, tar.bz2, tar.xz, zip, or single files; all at once or some at a time
+  --root FOLDER   where to unpack; it becomes data.init_args.root"""
+
+
+class _Words(argparse.ArgumentParser):
+    """Says what is wrong in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}; python cli.py prepare --help says more", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(words: Sequence[str]) -> None:
+    """Run the command with the words that follow ``prepare``.
+
+    Raises:
+        SystemExit: 2 for a mistake in the words, once it is said in a sentence.
+        FileNotFoundError, ValueError: an archive is wrong or missing, or the faces are not as many as published.
+    """
+    if not words or {"-h", "--help"} & set(words):
+        print(USAGE)
+        return
+    parser = _Words(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    parser.add_argument("name")
+    parser.add_argument("--archives", nargs="+", type=Path, default=[])
+    parser.add_argument("--root", type=Path)
+    given, unknown = parser.parse_known_args(words)
+    if unknown:
+        near = difflib.get_close_matches(unknown[0].partition("=")[0], ["--archives", "--root"], n=1)
+        parser.error(f"there is no option '{unknown[0]}'" + (f"; did you mean {near[0]}?" if near else ""))
+    if given.name not in PUBLISHED:
+        near = difflib.get_close_matches(given.name, PUBLISHED, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of: {', '.join(PUBLISHED)}"
+        parser.error(f"'{given.name}' is no dataset that can be prepared; {hint}")
+    if not given.archives:
+        print(where_published(given.name))
+    elif not given.root:
+        parser.error("--root is missing, the folder to unpack into")
+    else:
+        prepare(given.name, given.archives, given.root)
+
+
+def where_published(name: str) -> str:
+    """What a user has to know in order to get a dataset."""
+    published = PUBLISHED[name]
+    lines = [
+        published.title,
+        f"  published  {published.site}",
+        f"  files      {', '.join(published.files)}",
+        f"  licence    {published.licence}",
+        f"  size       {published.size}",
+        *([f"  note       {published.note}"] if published.note else []),
+        f"  read by    {', '.join(published.readers)}",
+        f"then: python cli.py prepare {name} --archives FILE [FILE ...] --root FOLDER",
+    ]
+    return "\n".join(lines)
+
+
+def prepare(name: str, archives: Sequence[Path], root: Path) -> None:
+    """Unpack archives of a dataset into ``root``, and count its faces once all of them are there.
+
+    Raises:
+        FileNotFoundError, ValueError: one sentence that names the archive, the missing part or the count.
+    """
+    published = PUBLISHED[name]
+    with filling(root):
+        for archive in archives:  # all of them before any is unpacked: a wrong one leaves nothing behind
+            with _progress(f"checking {archive.name}", archive) as advance:
+                found = survey(archive, published.place, root, advance)
+            if not found.needed:
+                raise ValueError(_nothing_of(name, archive, found))
+            _tell(archive, found)
+        for archive in archives:
+            with _progress(f"unpacking {archive.name}", archive) as advance:
+                unpack(archive, published.place, root, advance)
+    if missing := [path for path in published.needs if not any(root.glob(path))]:
+        raise ValueError(
+            f"{root} still lacks {missing[0]}, which is in {published.needs[missing[0]]}"
+            + (f" (and {len(missing) - 1} more)" if len(missing) > 1 else "")
+            + "; give the missing archives with --archives, what is unpacked stays"
+        )
+    check_counts(published, root)
+
+
+def check_counts(published: PublishedSet, root: Path) -> None:
+    """Open a prepared dataset with its readers, and compare the faces with those published.
+
+    Raises:
+        FileNotFoundError, ValueError: of the readers; or other numbers of faces than published.
+    """
+    for reader in published.readers:
+        module, _, name = reader.rpartition(".")
+        data = getattr(import_module(module), name)(root=root)
+        for split in data.published or ("train", "test"):
+            found, count = len(data.dataset(data.load(split))), data.published.get(split)
+            if found != (count or found):
+                raise ValueError(
+                    f"{root} has {found:,} {split} faces of {data.title}, expected {count:,} as published; an "
+                    "archive is incomplete or of another release"
+                )
+            print(f"{data.title}, {split}: {found:,} faces" + (", as published" if count else ""))
+        print(f"ready: data.class_path: {reader}, data.init_args.root: {root}")
+
+
+def _nothing_of(name: str, archive: Path, found: Contents) -> str:
+    """The sentence for an archive of another dataset."""
+    names = found.names
+    others = [other for other, published in PUBLISHED.items() if any(published.place(path) for path in names)]
+    hint = f"; it looks like {others[0]}: python cli.py prepare {others[0]}" if others else ""
+    return f"{archive} holds nothing of {name}, but {', '.join(names[:3]) or 'no file at all'}{hint}"
+
+
+def _tell(archive: Path, found: Contents) -> None:
+    parts = [f"{found.new:,} files to unpack", f"{found.needed - found.new:,} there already"]
+    if found.others:
+        parts.append(f"{found.others:,} not needed ({found.names[0]}" + (", ...)" if found.others > 1 else ")"))
+    print(f"{archive}: {', '.join(parts)}", flush=True)
+
+
+@contextmanager
+def _progress(text: str, archive: Path) -> Iterator[Callable[[int], None]]:
+    """A bar over the bytes of an archive, where there is a terminal to draw it on."""
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(text, total=archive.stat().st_size if archive.is_file() else None)
+        yield lambda done: progress.update(task, completed=done)

@@ -1,0 +1,79 @@
+"""The report's figures, by hand."""
+
+import numpy as np
+import pytest
+
+from callbacks.report.charts import Axis, Line, axis_of, draw, number, path, spread, thin
+from callbacks.report.figures import face_map, part_rows
+from callbacks.report.files import read_metrics
+from callbacks.report.run import Measurement
+
+
+def test_metrics_are_read_whole(tmp_path):
+    file = tmp_path / "metrics.csv"
+    file.write_text("epoch,step,a,val/nme\n,4,1.5,\n0,5,,9\n,6,2.5\n1,7,nan,8\n,8,3")
+    series, epochs, complaints = read_metrics(file)
+    assert series["a"][0] == (4, 1.5)
+    assert np.isnan(series["a"][1][1])
+    assert series["val/nme"] == [(5, 9), (7, 8)]
+    assert epochs == 2
+    assert complaints == [
+        "metrics.csv: line 4 has 3 values, expected 4. It is left out.",
+        "metrics.csv: line 6 is cut off, as a killed process leaves it; --resume mends the file. It is left out.",
+    ]
+
+
+def test_discs_are_as_large_as_errors():
+    rows = [
+        {"landmark": 0.0, "nme": 10.0, "fr10": 0.0, "x": 0.25, "y": 0.5},
+        {"landmark": 1.0, "nme": 20.0, "fr10": 100.0, "x": 0.75, "y": 0.5},
+    ]
+    about = {"mean_normalizer": 0.5, "edges": [[0, 1]], "parts": {"eyes": [0, 1]}}
+    test = Measurement("x", [{}], about, [], rows, None, ())
+    drawn = face_map(test)
+    apart = drawn.discs[1]["x"] - drawn.discs[0]["x"]  # the normaliser, half of the crop's side, on the drawing
+    assert [disc["r"] / apart for disc in drawn.discs] == pytest.approx([0.10, 0.20])
+    assert drawn.scale[0] / apart == pytest.approx(0.05)
+    assert drawn.edges == [(drawn.discs[0]["x"], drawn.discs[0]["y"], drawn.discs[1]["x"], drawn.discs[1]["y"])]
+    assert [label["text"] for label in drawn.labels] == ["20.0"]
+    assert part_rows(test) == [{"part": "eyes", "landmarks": 2, "nme": 15.0, "fr10": 50.0}]
+
+
+def test_axes():
+    assert Axis("", 0, 10).ticks(5) == [0, 2, 4, 6, 8, 10]
+    assert Axis("", 0.9, 120, log=True).ticks(5) == pytest.approx([1, 2, 5, 10, 20, 50, 100])
+    assert Axis("", 1e-6, 1, log=True).ticks(5) == pytest.approx(10.0 ** np.arange(-6, 1))
+    assert Axis("", 1, 100, log=True).share(10) == pytest.approx(0.5)
+    assert np.isnan(Axis("", 1, 100, log=True).share(0))
+    assert axis_of("", [Line("", [(0, 1), (1, 9)], "")]).log
+    assert not axis_of("", [Line("", [(0, 1), (1, 9)], "")], log=False).log
+    linear = axis_of("", [Line("", [(0, 2), (1, 9), (2, float("nan"))], "")])
+    assert (linear.log, linear.low) == (False, 0)
+    assert axis_of("", [Line("", [(0, 0), (1, 0)], "")]).high > 0
+    assert axis_of("", [Line("", [(0, -1.0)], "")]).low < -1
+
+
+def test_numbers():
+    values = {0: "0", 0.25: "0.25", 40: "40", 8000: "8000", 25000: "25k", 1e-5: "10⁻⁵", 5e-4: "5·10⁻⁴", 2e7: "2·10⁷"}
+    assert {value: number(value) for value in values} == values
+
+
+def test_curves_break_where_there_is_no_number():
+    nan = float("nan")
+    assert path([(0, 1), (1, 2), (2, nan), (3, 4)]) == "M0.0 1.0h0L1.0 2.0M3.0 4.0h0"
+
+
+def test_labels_do_not_cover_each_other():
+    assert spread([50, 50, 52], 0, 100) == [50, 70, 90]
+    assert spread([100, 0, 100], 0, 100) == [80, 0, 100]
+
+
+def test_thinned_points_are_means():
+    assert thin([(i, 2.0 * i) for i in range(6)], 3) == [(0.5, 1.0), (2.5, 5.0), (4.5, 9.0)]
+    assert thin([(1, 2.0)], 3) == [(1, 2.0)]
+
+
+def test_a_chart_puts_points_where_they_belong():
+    chart = draw("t", [Line("end", [(0, 0), (10, 100)], "model")], Axis("x", 0, 10), Axis("y", 0, 100), 560, 540)
+    assert chart.curves[0]["d"] == f"M{chart.left:.1f} {chart.bottom:.1f}h0L{chart.right:.1f} {chart.top:.1f}"
+    assert chart.labels[0]["y"] == pytest.approx(chart.top)

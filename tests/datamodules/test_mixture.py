@@ -1,0 +1,274 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from datamodules.crop import invert, transform
+from datamodules.csv_landmarks import CSVLandmarks
+from datamodules.markup import WFLW_98
+from datamodules.mixture import Mixture, MixtureSampler
+from datamodules.transforms import Augmentation
+from datamodules.unlabeled import UnlabeledFaces
+from datamodules.wflw import WFLW
+from tests.drawn_faces import draw, random_face, save, write_csv, write_wflw
+from tests.experiment import run
+from tests.tiny import Tiny
+
+
+class MaskedTiny(Tiny):
+    """Learns from the landmarks that are known."""
+
+    def training_step(self, batch, batch_idx):
+        error = (self(batch["image"]).landmarks - batch["landmarks"]).abs()
+        loss = error[batch["labelled"]].mean()
+        self.log("train/loss", loss)
+        return loss
+
+
+SMALL = {"size": 32, "num_workers": 0, "batch_size": 4}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """WFLW of 24 faces, a CSV of 5 landmarks with 10 faces, and 7 images."""
+    root = tmp_path_factory.mktemp("mixture")
+    write_wflw(root / "WFLW", train=24, test=6)
+    write_csv(root / "five", train=10, landmarks=5)
+    (root / "five.yaml").write_text("{name: five, num_landmarks: 5, flip_pairs: [[0, 1]]}")
+    rng = np.random.default_rng(0)
+    for i in range(7):
+        save(draw([random_face(rng, (60, 50), 25)], 120, 100), root / f"photos/{i}.png")
+    return root
+
+
+def mixture(folder, ratio=1.0, **options):
+    options = {**SMALL, **options}
+    labelled = WFLW(folder / "WFLW", validation_fraction=0.3, **options)
+    five = CSVLandmarks(folder / "five", str(folder / "five.yaml"), box="image", **options)
+    data = Mixture(labelled, [UnlabeledFaces(folder / "photos", **options), five], ratio)
+    data.setup("fit")
+    return data
+
+
+def batches(data, epoch=0):
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    return list(loader)
+
+
+def test_labelled_samples_are_those_of_the_labelled_set(folder):
+    data = mixture(folder)
+    plain = data.labelled._datasets["train"]
+    seen = 0
+    for batch in batches(data, epoch=2):
+        for i in batch["labelled"].nonzero().flatten().tolist():
+            sample = plain[(2, int(batch["index"][i]))]
+            assert all(torch.equal(batch[key][i], sample[key]) for key in sample)
+            assert batch["visible"][i].any()
+            seen += 1
+    assert seen >= len(plain) - 3
+
+
+def test_landmarks_of_the_others_are_unknown(folder):
+    data = mixture(folder, batch_size=1)
+    found = batches(data)
+    others = [batch for batch in found if not batch["labelled"]]
+    assert len(others) == len(found) // 2
+    for batch in others:
+        assert batch["landmarks"].shape == (1, 98, 2)
+        assert batch["landmarks"].isnan().all()
+        assert not batch["visible"].any()
+        assert batch["norm"].isnan().all()
+        assert batch["subsets"].shape == (1, 6)
+        assert not batch["subsets"].any()
+        assert batch["index"] >= data.mixed.num_labelled
+
+
+def test_crops_of_the_others_are_those_of_their_own_data(folder):
+    data = mixture(folder)
+    photos = UnlabeledFaces(folder / "photos", **SMALL)
+    photos.setup("fit")
+    five = CSVLandmarks(folder / "five", str(folder / "five.yaml"), box="image", **SMALL)
+    five_faces = five.dataset(five.load("train"))
+    first = data.mixed.num_labelled
+    assert len(data.mixed) == first + 7 + 10
+    for i in range(17):
+        expected = photos._datasets["train"][(3, i)] if i < 7 else five_faces[(3, i - 7)]
+        sample = data.mixed[(3, first + i)]
+        assert torch.equal(sample["image"], expected["image"])
+        assert torch.equal(sample["crop"], expected["crop"])
+        assert int(sample["index"]) == first + i
+
+
+def shown(labelled, others, ratio, epoch, world=1, rank=0, seed=0):
+    faces = [None] * (labelled + others)
+    faces = type("Faces", (list,), {"num_labelled": labelled})(faces)
+    sampler = MixtureSampler(faces, ratio, world, rank, seed)
+    sampler.set_epoch(epoch)
+    keys = list(sampler)
+    assert len(keys) == len(sampler)
+    assert {key[0] for key in keys} == {epoch}
+    return np.array([key[1] for key in keys])
+
+
+@pytest.mark.parametrize("ratio", [0.25, 1.0, 2.5])
+@pytest.mark.parametrize("others", [3, 40, 1000])
+def test_the_shares_of_an_epoch_are_exact(ratio, others):
+    for epoch in range(3):
+        index = shown(40, others, ratio, epoch)
+        assert sorted(index[index < 40]) == list(range(40))
+        assert (index >= 40).sum() == 40 * ratio
+        assert index.max() < 40 + others
+
+
+@pytest.mark.parametrize("others", [3, 7, 40, 95])
+def test_each_of_the_others_is_seen_as_often_as_any(others):
+    count = np.zeros(others, int)
+    for epoch in range(12):
+        index = shown(20, others, 1.5, epoch)
+        np.add.at(count, index[index >= 20] - 20, 1)
+        assert count.max() - count.min() <= 1
+    assert count.sum() == 12 * 30
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_every_batch_has_its_share_on_every_rank(world):
+    for rank in range(world):
+        index = shown(60, 500, 2.0, 1, world, rank)
+        for start in range(0, len(index) - 9, 9):
+            assert 2 <= (index[start : start + 9] < 60).sum() <= 4
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+def test_ranks_share_out_the_epoch(world):
+    parts = [shown(20, 50, 1.5, 4, world, rank) for rank in range(world)]
+    assert len({len(part) for part in parts}) == 1
+    together, alone = np.concatenate(parts), shown(20, 50, 1.5, 4)
+    assert set(together.tolist()) == set(alone.tolist())
+    assert len(together) - len(alone) < 2 * world  # what fills up the last round
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    assert shown(20, 50, 1.0, 3).tolist() == shown(20, 50, 1.0, 3).tolist()
+    assert shown(20, 50, 1.0, 3).tolist() != shown(20, 50, 1.0, 4).tolist()
+    assert shown(20, 50, 1.0, 3).tolist() != shown(20, 50, 1.0, 3, seed=1).tolist()
+
+
+def test_ranks_are_taken_from_the_trainer_and_a_resumed_epoch_from_the_checkpoint(folder):
+    data = mixture(folder)
+    data.trainer = SimpleNamespace(world_size=2, global_rank=1)
+    data.load_state_dict({"epoch": 5})
+    sampler = data.train_dataloader().sampler
+    assert (sampler.num_replicas, sampler.rank, sampler.epoch) == (2, 1, 5)
+
+
+def test_the_rest_is_the_labelled_set(folder):
+    data = mixture(folder)
+    plain = WFLW(folder / "WFLW", validation_fraction=0.3, **SMALL)
+    plain.setup("fit")
+    assert data.markup is WFLW_98
+    assert data.subset_names == plain.subset_names
+    assert data.measured_on == "WFLW"
+    assert torch.equal(data.mean_shape(), plain.mean_shape())
+    for one, two in zip(data.val_dataloader(), plain.val_dataloader(), strict=True):
+        assert all(torch.equal(one[key], two[key]) for key in two)
+        assert "labelled" not in one
+    data, plain = Mixture(plain, data.unlabelled), WFLW(folder / "WFLW", **SMALL)
+    data.setup("test")
+    plain.setup("test")
+    for one, two in zip(data.test_dataloader(), plain.test_dataloader(), strict=True):
+        assert all(torch.equal(one[key], two[key]) for key in two)
+
+
+def test_pseudo_labels_are_augmented_as_true_ones(folder):
+    options = {"augmentation": Augmentation(occluder_p=0)}
+    data, truth = mixture(folder, **options), WFLW(folder / "WFLW", validation_fraction=0.3, **SMALL, **options)
+    data.unlabelled[:] = [WFLW(folder / "WFLW", **SMALL, **options)]
+    data._mixed = None
+    data.setup("fit")
+    faces = truth.dataset(truth.load("train"))
+    landmarks = faces.landmarks.copy()
+    landmarks[3] = np.nan
+    data.pseudo_label(landmarks)
+    for row in range(len(faces)):
+        sample, expected = data.mixed[(7, data.mixed.num_labelled + row)], faces[(7, row)]
+        assert not sample["labelled"]
+        if row == 3:
+            assert sample["landmarks"].isnan().all()
+            assert not sample["visible"].any()
+        else:
+            assert torch.equal(sample["landmarks"], expected["landmarks"])
+            assert torch.equal(sample["visible"], expected["visible"])
+
+
+def test_what_is_found_in_the_others_can_be_given_back(folder):
+    data = mixture(folder)
+    landmarks = np.full((17, 98, 2), np.nan)
+    rng = np.random.default_rng(0)
+    wanted = rng.uniform(4, 28, (17, 98, 2))  # in pixels of the clean crops
+    for batch in data.unlabelled_dataloader():
+        for index, crop in zip(batch["index"].tolist(), batch["crop"].double().numpy(), strict=True):
+            u = index - data.mixed.num_labelled
+            landmarks[u] = transform(crop, wanted[u])
+    data.pseudo_label(landmarks)
+    for u in range(17):
+        sample = data.mixed[data.mixed.num_labelled + u]
+        np.testing.assert_allclose(sample["landmarks"].numpy(), wanted[u], atol=1e-3)
+        assert sample["visible"].all()
+        augmented = data.mixed[(1, data.mixed.num_labelled + u)]
+        back = transform(augmented["crop"].double().numpy(), augmented["landmarks"].double().numpy())
+        flipped = np.linalg.det(invert(augmented["crop"].double().numpy())[:, :2]) < 0
+        np.testing.assert_allclose(back, landmarks[u][list(WFLW_98.flip)] if flipped else landmarks[u], atol=1e-2)
+
+
+BAD = {
+    "no others": (lambda a, b: Mixture(a, []), "data.init_args.unlabelled is empty, expected at least one datamodule"),
+    "ratio": (lambda a, b: Mixture(a, [b], ratio=0), "data.init_args.ratio is 0, expected a number above 0"),
+    "infinite": (lambda a, b: Mixture(a, [b], ratio=float("inf")), "data.init_args.ratio is inf, expected a number"),
+    "no landmarks": (lambda a, b: Mixture(b, [a]), "data.init_args.labelled has no landmarks; set it to annotated"),
+}
+
+
+@pytest.mark.parametrize(("make", "sentence"), BAD.values(), ids=BAD)
+def test_bad_options_are_one_sentence(folder, make, sentence):
+    with pytest.raises(ValueError, match=sentence.replace(".", r"\.")):
+        make(WFLW(folder / "WFLW", **SMALL), UnlabeledFaces(folder / "photos", **SMALL))
+
+
+def test_two_sizes_are_refused(folder):
+    with pytest.raises(
+        ValueError, match=r"unlabelled: number 0 has size 64, but labelled has 32; set both to one size"
+    ):
+        Mixture(WFLW(folder / "WFLW", **SMALL), [UnlabeledFaces(folder / "photos", size=64)])
+
+
+def test_pseudo_labels_of_another_shape_are_refused(folder):
+    with pytest.raises(ValueError, match=r"pseudo-labels have shape \(3, 98, 2\), expected \(17, 98, 2\)"):
+        mixture(folder).pseudo_label(np.zeros((3, 98, 2)))
+
+
+def test_a_mixture_trains_and_tests_from_a_config(folder, tmp_path):
+    def part(name, **options):
+        return {"class_path": f"datamodules.{name}", "init_args": {**options, **SMALL}}
+
+    config = {
+        "model": {"class_path": "tests.datamodules.test_mixture.MaskedTiny", "init_args": {"num_landmarks": 98}},
+        "data": {
+            "class_path": "datamodules.mixture.Mixture",
+            "init_args": {
+                "labelled": part("wflw.WFLW", root=str(folder / "WFLW"), validation_fraction=0.3),
+                "unlabelled": [part("unlabeled.UnlabeledFaces", root=str(folder / "photos"))],
+                "ratio": 0.5,
+            },
+        },
+        "trainer": {"max_epochs": 1, "accelerator": "cpu", "log_every_n_steps": 1},
+    }
+    (tmp_path / "mixed.yaml").write_text(yaml.safe_dump(config))
+    words = ("--config", str(tmp_path / "mixed.yaml"), "--runs", str(tmp_path))
+    trained = run("fit", *words)
+    assert trained.trainer.global_step == (len(trained.datamodule.mixed.parts[0]) * 3 // 2) // 4
+    assert 0 < trained.trainer.callback_metrics["train/loss"] < 100
+    tested = run("test", *words)
+    assert 0 < tested.trainer.callback_metrics["test/nme"] < 1000
