@@ -11,7 +11,8 @@ from datamodules.csv_landmarks import CSVLandmarks
 from datamodules.face_dataset import EpochSampler, FaceDataset
 from datamodules.faces import Faces, split_validation
 from datamodules.landmark_data import LandmarkDataModule
-from datamodules.markup import WFLW_98, load_markup
+from datamodules.markup import WFLW_98
+from datamodules.markup_file import load_markup
 from tests.drawn_faces import random_face, write_csv
 
 
