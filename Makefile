@@ -20,7 +20,7 @@ demo: install
 	@echo "Pictures and tables are in runs/demo/test/"
 
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

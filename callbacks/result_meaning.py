@@ -1,6 +1,6 @@
 """What the numbers of a test mean: everything that has to be the same where two of them are compared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,13 @@ SOURCES = {
 
 
 def meaning(
-    run: RunFolder, trainer: Any, module: Any, faces: int, norm: float, drawn: Sequence[Drawn]
+    run: RunFolder,
+    trainer: Any,
+    module: Any,
+    faces: int,
+    norm: float,
+    drawn: Sequence[Drawn],
+    within: Mapping[str, Sequence[float]],
 ) -> dict[str, Any]:
     """The content of a result's ``.json``: plain values, as the report shows them.
 
@@ -31,6 +37,7 @@ def meaning(
         faces: how many it was tested on.
         norm: their mean normaliser, in shares of the crop's side.
         drawn: the faces on the sheet, in order.
+        within: title of a radius: share of faces, in percent, whose landmark is within it, for each landmark.
     """
     data, dataset = trainer.datamodule, trainer.test_dataloaders.dataset
     markup: Markup = data.markup
@@ -53,6 +60,7 @@ def meaning(
         "parameters": parameters(module),
         "trained_on": module.markup or markup.name,
         "weights": _weights(run, trainer.ckpt_path),
+        "within": within,
         "side": SIDE,
         "drawn": [
             {**asdict(face), **dict(zip(("left", "top"), place(i), strict=True))} for i, face in enumerate(drawn)

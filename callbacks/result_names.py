@@ -4,26 +4,29 @@ import re
 from pathlib import Path
 from typing import Any
 
-from callbacks.checkpoints import BEST
+from callbacks.checkpoints import BEST, read_checkpoint
 from callbacks.run_folder import RunFolder
 
 
 def result_stem(
     run: RunFolder, data: Any, checkpoint: str | None, normalizer: str | None = None, faces: int | None = None
 ) -> str:
-    """Title and box; normaliser, checkpoint and faces where they are not the markup's default, the run's best and all.
+    """Title and box, and what is not as usual of: input size, normaliser, checkpoint, number of faces.
 
-    ``wflw_landmarks-1.2``, ``wflw_landmarks-1.2_inter-pupil_last``, ``wflw_landmarks-1.2_32_faces``. A checkpoint from
-    elsewhere is named by its last two folders and its file.
+    Usual are the size that the checkpoint was trained at, the data's default, the run's best and all faces:
+    ``wflw_landmarks-1.2``, ``wflw_landmarks-1.2_128_pixels``, ``wflw_landmarks-1.2_inter-pupil_last``,
+    ``wflw_landmarks-1.2_32_faces``. A checkpoint from elsewhere is named by its last two folders and its file.
 
     Args:
         run: the run's folder.
         data: the datamodule.
-        checkpoint: path of the weights.
+        checkpoint: path of the weights; None where they are untrained.
         normalizer: what the result was divided by, if it was.
         faces: how many were looked at, where it was not all of them (``trainer.limit_test_batches``).
     """
     parts = [slug(data.measured_on), slug(data.box)]
+    if not checkpoint or read_checkpoint(Path(checkpoint)).get("input_size") != data.size:
+        parts.append(f"{data.size}_pixels")
     if normalizer not in (None, data.default_normalizer):
         parts.append(slug(str(normalizer)))
     if checkpoint and Path(checkpoint).resolve() != run.checkpoint(BEST).resolve():

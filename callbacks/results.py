@@ -26,7 +26,7 @@ from callbacks.result_tables import (
 )
 from callbacks.run_folder import RunFolder
 from datamodules.batch import LandmarkBatch
-from lightning_modules.metrics import face_metrics, face_tables, normalized_mean_error
+from lightning_modules.metrics import AccuracyByLandmark, face_metrics, face_tables, normalized_mean_error
 
 HEADINGS = {
     "nme": "NME %",
@@ -48,7 +48,8 @@ class Results(Callback):
       whose error, is at most a threshold in percent.
     - ``_landmarks.csv``: error and FR10 of each landmark, and its place on the mean face, in shares of the crop's side.
     - ``_faces.csv``: the NME of each face, the worst first. ``_overlays.png``: drawings of some.
-    - ``.json``: what the numbers mean, and whatever else the method logged (`meaning`).
+    - ``.json``: what the numbers mean, whatever else the method logged, and, where the data declares ``radii``, the
+      share of faces, in percent, in which each landmark is within them (`meaning`).
 
     The mean shape is that of the training faces' crops: the error of a predictor that looks at no image, on the same
     faces, box and normaliser. It is left out where the module was never trained.
@@ -68,6 +69,7 @@ class Results(Callback):
         predictors = [MODEL, MEAN_SHAPE] if bool(pl_module.mean_shape.any()) else [MODEL]
         self.metrics = {predictor: face_metrics(names).to(pl_module.device) for predictor in predictors}
         self.tables = {predictor: face_tables().to(pl_module.device) for predictor in predictors}
+        self.within = {radius: AccuracyByLandmark().to(pl_module.device) for radius in trainer.datamodule.radii}
         self.faces = []
 
     def on_test_batch_end(
@@ -90,6 +92,8 @@ class Results(Callback):
         for predictor in self.metrics:
             self.metrics[predictor].update(found[predictor], truth, norm, index, subsets)
             self.tables[predictor].update(found[predictor], truth, norm, index, subsets)
+        for radius, accuracy in self.within.items():
+            accuracy.update(found[MODEL], truth, radius.in_input(batch["crop"], side), index, subsets)
         nme = normalized_mean_error(found[MODEL], truth, norm, index)
         members = [tuple(row.nonzero().flatten().tolist()) for row in subsets]
         self.faces += zip(index.tolist(), nme.tolist(), (norm / side).tolist(), members, strict=True)
@@ -98,6 +102,7 @@ class Results(Callback):
         """Print the table and write the files."""
         values = {predictor: metrics.compute() for predictor, metrics in self.metrics.items()}
         tables = {predictor: metrics.compute() for predictor, metrics in self.tables.items()}
+        within = {radius.title: accuracy.compute().tolist() for radius, accuracy in self.within.items()}
         faces = {index: row for index, *row in from_all_ranks(self.faces)}
         if not trainer.is_global_zero:
             return
@@ -126,12 +131,13 @@ class Results(Callback):
             if isinstance(logger, WandbLogger):
                 logger.log_image(f"test/{stem.name}", [str(_file(stem, "_overlays.png"))])
         norm = sum(share for _, share, _ in faces.values()) / len(faces)
-        self.meaning = meaning(self.run, trainer, pl_module, len(faces), norm, drawn)
+        self.meaning = meaning(self.run, trainer, pl_module, len(faces), norm, drawn, within)
         title = f"{self.run.name} on {data.measured_on}: NME {data.normalizer}, box {data.box}"
         if part:
             title += f", {part} of {len(dataset)} faces"
         files = f"{_file(stem, '.csv')}, and beside it _ced.csv, _landmarks.csv, _faces.csv, _overlays.png and .json"
-        Console().print(_table(title, rows), files, sep="\n", soft_wrap=True)
+        shares = [f"{sum(share) / len(share):.2f} % of landmarks within {name}" for name, share in within.items()]
+        Console().print(_table(title, rows), *shares, files, sep="\n", soft_wrap=True)
 
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:
         """Write what the numbers mean; only now is there what the module itself logged at the end."""

@@ -10,9 +10,13 @@ from callbacks.report.page import write_report
 from callbacks.result_meaning import device_name, parameters
 from callbacks.run_folder import RunFolder, note
 
+HELD_OUT, PUBLISHED = "held-out training faces", "the published validation faces"
+
 
 class RunReport(Callback):
-    """Writes ``report.html`` at the end of fit and test, and ``fit.json``: how long and with what it was trained.
+    """Writes ``report.html`` at the end of fit and test, and ``fit.json``.
+
+    The latter says how long and with what it was trained, and what ``val/nme`` is of.
 
     Args:
         run: the run's folder.
@@ -25,12 +29,16 @@ class RunReport(Callback):
         """Note what was done, and write the page."""
         if not trainer.is_global_zero or trainer.fast_dev_run:
             return
+        data = trainer.datamodule
         done = {
             "epochs": trainer.fit_loop.epoch_progress.current.started,
             "steps": trainer.global_step,
             "parameters": parameters(pl_module),
             "device": device_name(pl_module.device),
             "processes": trainer.world_size,
+            "normalizer": data.normalizer,
+            "box": data.box,
+            "validation": PUBLISHED if "val" in getattr(data, "published", ()) else HELD_OUT,
         }
         self._write({**done, **environment()})
 

@@ -1,6 +1,6 @@
 """CelebA (Liu et al. 2015, arXiv:1411.7766) and MAFL (Zhang et al. 2014), its 20,000 faces: aligned, five landmarks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.annotation_table import landmark_columns, read_list
+from datamodules.crop import Floats
 from datamodules.face_dataset import FaceDataset
 from datamodules.faces import Faces, split_validation
 from datamodules.image_files import image_size
@@ -44,37 +45,51 @@ class CelebA(PublishedData):
 
     annotated = CELEBA_5
     usual_box = "celeba-imm"
-    published: ClassVar[Mapping[str, int]] = {"test": 19962}  # how many MAFL leaves for training is not published
+    # How many of 162,770 and 19,867 MAFL leaves to train and validate is not published.
+    published: ClassVar[Mapping[str, int | None]] = {"train": None, "val": None, "test": 19962}
 
     def fit_faces(self) -> tuple[Faces, Faces]:
         """The partitions for training and validation, without MAFL."""
-        return self.load("train"), self.load("val")
+        train, val = self._read("train", "val")
+        return train, val
 
     def load(self, split: str) -> Faces:
         """Read the landmarks and the lists that make the split; see `annotation_table` for what else is refused."""
+        return self._read(split)[0]
+
+    def _read(self, *splits: str) -> list[Faces]:
+        """The faces of these splits, all out of one reading of each list."""
         path = self.root / LANDMARKS
         table = read_list(path, ["image", *COORDINATES], REMEDY, header=2)
         names = np.array(table.text("image"))
         _check_count(path, len(names))
-        chosen = self.chosen(path, names, split)
-        if not chosen.any():
-            raise ValueError(f"{path} has no face of the split '{split}'; get it and the lists of the split again")
-        names = names[chosen]
+        chosen = self.chosen(path, names, splits)
+        for split, of_split in zip(splits, chosen, strict=True):
+            if not of_split.any():
+                raise ValueError(f"{path} has no face of the split '{split}'; get it and the lists of the split again")
+        line, points = np.array(table.line), table.numbers(COORDINATES).reshape(-1, CELEBA_5.num_landmarks, 2)
+        return [self._faces(path, line[rows], names[rows], points[rows]) for rows in chosen]
+
+    def _faces(self, path: Path, line: NDArray[np.int64], names: NDArray[np.str_], points: Floats) -> Faces:
         return Faces(
             source=path,
-            line=np.array(table.line)[chosen],
+            line=line,
             image=np.strings.add(f"{self.root / 'Img/img_align_celeba'}/", names),
-            landmarks=table.numbers(COORDINATES)[chosen].reshape(-1, CELEBA_5.num_landmarks, 2),
+            landmarks=points,
             visible=np.ones((len(names), CELEBA_5.num_landmarks), bool),
             box=np.tile(np.array([0, 0, *SIZE]) - 0.5, (len(names), 1)),
             subsets=np.zeros((len(names), 0), bool),
             photograph=names,
         )
 
-    def chosen(self, path: Path, names: NDArray[np.str_], split: str) -> NDArray[np.bool_]:
-        """Which of the images (M,) of ``path`` are in a split."""
-        partition = _partition(self.root / PARTITION, path, names) == PARTITIONS[split]
-        return partition if split == "test" else partition & ~self.of_mafl(path, names, "train", "test")
+    def chosen(self, path: Path, names: NDArray[np.str_], splits: Sequence[str]) -> list[NDArray[np.bool_]]:
+        """For each split, which of the images (M,) of ``path`` are in it."""
+        partition = _partition(self.root / PARTITION, path, names)
+        chosen = {split: partition == PARTITIONS[split] for split in splits}
+        if fitted := chosen.keys() - {"test"}:
+            others = ~self.of_mafl(path, names, "train", "test")
+            chosen |= {split: chosen[split] & others for split in fitted}
+        return list(chosen.values())
 
     def of_mafl(self, path: Path, names: NDArray[np.str_], *splits: str) -> NDArray[np.bool_]:
         """Which of the images (M,) of ``path`` are in one of these lists of MAFL."""
@@ -114,15 +129,15 @@ class MAFL(CelebA):
         and the rest: see `PublishedData`.
     """
 
-    published: ClassVar[Mapping[str, int]] = {"train": 19000, "test": 1000}
+    published: ClassVar[Mapping[str, int | None]] = {"train": 19000, "test": 1000}
 
     def fit_faces(self) -> tuple[Faces, Faces]:
         """The training list, with validation faces taken out of it."""
         return split_validation(self.load("train"), self.validation_fraction, self.seed)
 
-    def chosen(self, path: Path, names: NDArray[np.str_], split: str) -> NDArray[np.bool_]:
-        """Which of the images (M,) of ``path`` are in a list of MAFL."""
-        return self.of_mafl(path, names, split)
+    def chosen(self, path: Path, names: NDArray[np.str_], splits: Sequence[str]) -> list[NDArray[np.bool_]]:
+        """For each split, which of the images (M,) of ``path`` are in MAFL's list of it."""
+        return [self.of_mafl(path, names, split) for split in splits]
 
 
 def _check_count(path: Path, count: int) -> None:

@@ -144,7 +144,10 @@ def warp(image: Pixels | StoredImage, affine: Floats, size: int) -> Pixels:
         return np.zeros((size, size, 3), np.uint8)
     affine[:, 2] -= region[:2]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(blocks(image, shrink, region), affine, (size, size), flags=flags), np.uint8)
+    # OpenCV is twice as fast with four channels as with three; the pixels are the same.
+    four = cv2.cvtColor(blocks(image, shrink, region), cv2.COLOR_RGB2RGBA)
+    crop = cv2.warpAffine(four, affine, (size, size), flags=flags)
+    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
 def shrinkage(affine: Floats, shape: tuple[int, ...]) -> int:

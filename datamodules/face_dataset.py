@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -122,11 +123,12 @@ class FaceDataset(Dataset[dict[str, Any]]):
         elif self.perturbation:
             face = landmark_box(transform(invert(affine), self.faces.landmarks[row]))
             motion = None if self.motion is None else invert(affine)[:, :2] @ self.motion[row]
-            crop, hidden = self.perturbation(self.perturbation.generator(row), crop, face, points, motion)
+            generator = self.perturbation.generator(self.faces.identity(row))
+            crop, hidden = self.perturbation(generator, crop, face, points, motion)
             visible = visible & ~hidden
         scale = np.sqrt(abs(np.linalg.det(affine[:, :2])))  # image pixels per crop pixel
         sample: LandmarkBatch = {
-            "image": torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))),
+            "image": torch.from_numpy(np.stack(cv2.split(crop))),  # half the time of a transposed copy
             "landmarks": torch.from_numpy(points.astype(np.float32)),
             "visible": torch.from_numpy(visible),
             "norm": torch.tensor(self.size if self.norm_is_crop else self.norms[row] / scale, dtype=torch.float32),
@@ -157,7 +159,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
                 f"{self.faces.image[row]} ({width} x {height} pixels); the landmarks or the box belong to another image"
             )
 
-    def _read_file(self, row: int) -> Image:
+    def _read_file(self, row: int) -> StoredImage:
         return read_image(str(self.faces.image[row]))
 
 

@@ -78,6 +78,16 @@ class Faces:
         """The place of a face, for error sentences."""
         return f"{self.source}: line {self.line[row]}" if self.line[row] else str(self.image[row])
 
+    def identity(self, row: int) -> int:
+        """A number for a face, by its image's path as seen from ``source`` and its landmarks.
+
+        It stays the same in any selection or order of the faces, and wherever the dataset's folder lies.
+        """
+        image = os.path.relpath(str(self.image[row]), self.source)
+        digest = blake2b(image.encode(errors="surrogateescape"), digest_size=8)
+        digest.update(self.landmarks[row].astype(np.float64).tobytes())  # an image may show several faces
+        return int.from_bytes(digest.digest())
+
     def select(self, rows: NDArray[np.bool_]) -> "Faces":
         """The faces at these rows."""
         columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "source"}

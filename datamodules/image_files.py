@@ -6,16 +6,38 @@ annotation tools and the public datasets count pixels as they are stored.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
-from datamodules.transforms import Image
+from datamodules.crop import Pixels, Region, StoredImage, blocks
 
 
-def read_image(path: str) -> Image:
-    """An RGB image (H, W, 3). Grey and palette images get three channels, transparency is dropped, 16 bits become 8.
+class DecodedImage(StoredImage):
+    """An RGB image as Pillow decoded it. Pixels become an array where they are asked for.
+
+    An array of a whole photograph takes as long to make as its decoding, and a crop shows a small part of it.
+    """
+
+    def __init__(self, image: PillowImage.Image) -> None:
+        self.image = image
+        self.shape = image.height, image.width, 3
+
+    def blocks(self, shrink: int, region: Region) -> Pixels:
+        """As `crop.blocks`."""
+        left, top, right, bottom = (side * shrink for side in region)
+        pixels = np.asarray(self.image.crop((left, top, right, bottom)))
+        return blocks(pixels, shrink, (0, 0, region[2] - region[0], region[3] - region[1]))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.image, dtype)
+
+
+def read_image(path: str) -> DecodedImage:
+    """An RGB image. Grey and palette images get three channels, transparency is dropped, 16 bits become 8.
 
     Raises:
         FileNotFoundError, PermissionError, IsADirectoryError: if it cannot be opened.
@@ -24,15 +46,16 @@ def read_image(path: str) -> Image:
     with _opened(path) as image:
         mode = image.mode
         if mode.startswith("I;16"):  # Pillow's own conversion clips at 255 instead of scaling
-            pixels = np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+            rgb = PillowImage.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         else:
-            pixels = np.asarray(image.convert("RGB"))
+            image.load()
+            rgb = image if image.mode == "RGB" else image.convert("RGB")
     if mode in ("I", "F"):
         raise ValueError(
             f"{path}: image has {'32-bit' if mode == 'I' else 'floating-point'} values, whose range is not known, "
             "expected 8 or 16 bits a channel; convert the image"
         )
-    return pixels
+    return DecodedImage(rgb)
 
 
 def image_size(path: str) -> tuple[int, int]:

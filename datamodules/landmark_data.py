@@ -22,6 +22,7 @@ from datamodules.faces import Faces, split_validation
 from datamodules.markup import Markup
 from datamodules.markup_maps import MarkupMap, find_map
 from datamodules.perturbations import Perturbation
+from datamodules.radius import Radius
 from datamodules.transforms import Augmentation
 
 ROOT = "(root is a path, or a folder below the one that the environment variable LANDMARK_DATA names)"  # `data_root`
@@ -48,6 +49,7 @@ class LandmarkDataModule(LightningDataModule):
     annotated: Markup  # what the files have
     markup: Markup  # what the batches have: the same, or what it is converted to
     subset_names: tuple[str, ...] = ()
+    radii: tuple[Radius, ...] = ()  # for the share of landmarks found within them, where tables have it
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class LandmarkDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.map = find_map(markup.name, convert_to) if convert_to not in (None, markup.name) else None
+        self.converted_to = convert_to if self.map else None
         self.annotated, self.markup = markup, self.map.target if self.map else markup
         self.size, self.box, self.perturbation, self.cache = size, box, perturbation, cache
         self.normalizer = normalizer or self.default_normalizer
@@ -106,7 +109,7 @@ class LandmarkDataModule(LightningDataModule):
     @property
     def measured_on(self) -> str:
         """What a test result was measured on, for tables and file names."""
-        converted = [self.markup.name] if self.map else []
+        converted = [self.converted_to] if self.converted_to else []  # the map: two have the same target
         perturbed = [self.perturbation.title] if self.perturbation else []
         return ", ".join([self.title, *converted, *perturbed])
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import h5py
 import numpy as np
 from numpy.typing import NDArray
@@ -166,8 +167,9 @@ class MatlabImages:
         """The RGB image (H, W, 3) in a cell, counted from 0; a ValueError where it cannot be read."""
         with _damage_told(self.path), h5py.File(self.path) as file:
             cells = file[self.name]
-            pixels = np.asarray(file[cells[np.unravel_index(index, cells.shape)]][()]).T
-        return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2))
+            pixels = np.asarray(file[cells[np.unravel_index(index, cells.shape)]][()])  # (3, W, H) or (W, H)
+        planes = [cv2.transpose(plane) for plane in (pixels if pixels.ndim == 3 else [pixels])]
+        return np.asarray(cv2.merge(planes if len(planes) == 3 else 3 * planes), np.uint8)
 
 
 def _array(file: h5py.File, reference: Any) -> Any:

@@ -1,6 +1,6 @@
 """Annotated faces and faces without annotation in the same batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,10 @@ class Mixture(LandmarkDataModule):
                     "set both to one size"
                 )
         self.labelled, self.unlabelled, self.ratio = labelled, unlabelled, ratio
-        self.subset_names = labelled.subset_names
+        self.subset_names, self.annotated = labelled.subset_names, labelled.annotated
+        if hasattr(labelled, "published"):
+            self.published: Mapping[str, int | None] = labelled.published
+        self.radii = labelled.radii
         self._mixed: MixedFaces | None = None
 
     @property
@@ -75,6 +78,14 @@ class Mixture(LandmarkDataModule):
     def load(self, split: str) -> Faces:
         """The annotated faces."""
         return self.labelled.load(split)
+
+    def fit_faces(self) -> tuple[Faces, Faces]:
+        """The annotated faces for training and validation."""
+        return self.labelled.fit_faces()
+
+    def dataset(self, faces: Faces) -> FaceDataset:
+        """Crops of annotated faces."""
+        return self.labelled.dataset(faces)
 
     def setup(self, stage: str) -> None:
         """Read the annotated faces, and the others where there is training."""

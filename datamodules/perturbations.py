@@ -29,7 +29,7 @@ BLUR_LENGTHS = {"medium": 0.15, "large": 0.3}  # in sides of the face
 
 @dataclass(frozen=True)
 class Perturbation(ABC):
-    """A change of a test face's crop: a function of seed and index of the face alone.
+    """A change of a test face's crop: a function of seed and face alone, not of the face's place among others.
 
     Args:
         size: how strong it is.
@@ -55,9 +55,9 @@ class Perturbation(ABC):
         """Its name in tables and file names, as ``large occlusion``."""
         return f"{self.size} {self.kind}" + (f" (seed {self.seed})" if self.seed else "")
 
-    def generator(self, index: int) -> np.random.Generator:
-        """The random numbers of the face of this index."""
-        return np.random.default_rng((self.seed, index))
+    def generator(self, identity: int) -> np.random.Generator:
+        """The random numbers of the face of this identity: that of `Faces`."""
+        return np.random.default_rng((self.seed, identity))
 
     @abstractmethod
     def __call__(

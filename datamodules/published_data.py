@@ -22,7 +22,8 @@ class PublishedData(LandmarkDataModule):
 
     usual_box: ClassVar[str] = "landmarks-1.2"
     usual_normalizer: ClassVar[str | None] = None
-    published: ClassVar[Mapping[str, int]] = {}  # how many faces each split has where nothing is missing
+    # The splits there are to load, and how many faces each has where nothing is missing, None where that is not known.
+    published: ClassVar[Mapping[str, int | None]] = {"train": None, "test": None}
 
     def __init__(
         self,

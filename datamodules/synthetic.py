@@ -22,6 +22,14 @@ PICTURE = 1.25  # its side in sides of the crop, which shows two thirds of it: t
 LOOSE = 0.12  # the provided box leaves up to this share of its side free at each edge, as a detector's does
 
 
+class GeneratedFaces(Faces):
+    """Faces each of which has a picture of its own, whose pixels are as many as the size of the crop asks for."""
+
+    def identity(self, row: int) -> int:
+        """The face's place in its split, which is the same at any size."""
+        return int(self.line[row]) - 1
+
+
 class SyntheticFaces(LandmarkDataModule):
     """Faces drawn from a 3-D model in the WFLW-98 markup, with WFLW's six subsets and true visibility.
 
@@ -97,7 +105,7 @@ class SyntheticFaces(LandmarkDataModule):
         places, visible = landmarks(parameters)
         points = places * self.canvas - 0.5
         names = np.array([f"{self.domain}/{split}/{i}" for i in index])
-        return Faces(
+        return GeneratedFaces(
             source=Path(f"generated faces, {self.domain}, {split}"),
             line=index + 1,
             image=names,

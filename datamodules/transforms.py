@@ -97,33 +97,37 @@ class Augmentation:
         use_occluder, sides = rng.random() < self.occluder_p, rng.uniform(0, self.occluder, 2) * size
         # PIPNet's code lets the rectangle begin at most 10 of 256 pixels from the far edge.
         corner = rng.uniform(0, size * (1 - 10 / 256), 2)
-        colour, seed = rng.integers(0, 256, 3, dtype=np.uint8), int(rng.integers(2**31))
+        colour = rng.integers(0, 256, 3, dtype=np.uint8)
         if use_occluder:
             image = image.copy()
             first, last = corner.astype(int), (corner + sides).astype(int)
             image[first[1] : last[1], first[0] : last[0]] = colour
             visible = visible & ~((landmarks > first - 0.5) & (landmarks < last - 0.5)).all(axis=-1)
-        pipeline = self.pipeline(size)
-        pipeline.set_random_seed(seed)
-        return pipeline(image=image)["image"], visible
+        # Each has a seed of its own. The library's Compose gives one to all, and the same draw of each then decides
+        # whether it is used: every grey face would be blurred too.
+        for change, share in self.pipeline(size):
+            used, seed = rng.random() < share, int(rng.integers(2**31))
+            if used:
+                change.set_random_seed(seed)
+                image = change(image=image)["image"]
+        return image, visible
 
-    def pipeline(self, size: int) -> Any:
-        """The library's part of ``appearance`` for crops of this size, made once.
+    def pipeline(self, size: int) -> list[tuple[Any, float]]:
+        """The library's part of ``appearance`` for crops of this size, made once, and the share of faces for each.
 
         Ask for it before workers start: W&B's import hook fails in a forked process.
         """
-        return _pipeline(self.blur * size, self.blur_p, self.grey_p, self.colour, self.colour_p)
+        blur_p, colour_p = self.blur_p if self.blur else 0.0, self.colour_p if self.colour else 0.0
+        return list(zip(_changes(self.blur * size, self.colour), (blur_p, colour_p, self.grey_p), strict=True))
 
 
 @cache
-def _pipeline(blur: float, blur_p: float, grey_p: float, colour: float, colour_p: float) -> Any:
+def _changes(blur: float, colour: float) -> tuple[Any, ...]:
     import albumentations  # here: its import takes over two seconds, and only training needs it
 
     light = (max(0.0, 1 - colour), 1 + colour)
-    return albumentations.Compose(
-        [
-            albumentations.GaussianBlur(blur_limit=0, sigma_limit=(0, blur), p=blur_p if blur else 0),
-            albumentations.ColorJitter(light, light, light, (-colour / 10, colour / 10), p=colour_p if colour else 0),
-            albumentations.ToGray(p=grey_p),
-        ]
+    return (
+        albumentations.GaussianBlur(blur_limit=0, sigma_limit=(0, blur), p=1),
+        albumentations.ColorJitter(light, light, light, (-colour / 10, colour / 10), p=1),
+        albumentations.ToGray(p=1),
     )

@@ -71,6 +71,9 @@ class VideoFaces(Faces):
 class OpenVideos:
     """Reads the frame of a row. The videos read last stay open where they were left, each process having its own.
 
+    When a video is opened for the first time, its frames are counted: one longer than its labels would be learned from
+    with labels that belong to other frames.
+
     Args:
         faces: the rows.
         most: videos open at once.
@@ -79,6 +82,7 @@ class OpenVideos:
     def __init__(self, faces: VideoFaces, most: int) -> None:
         self.faces, self.most = faces, most
         self._open: OrderedDict[str, VideoFrames] = OrderedDict()
+        self._counted: set[str] = set()
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -90,7 +94,11 @@ class OpenVideos:
             self._open, self._process = OrderedDict(), os.getpid()
         path = self.faces.path(row)
         if path not in self._open:
-            self._open[path] = VideoFrames(path, int(self.faces.length[row]))
+            video = VideoFrames(path, int(self.faces.length[row]))
+            if path not in self._counted:
+                video.check_count()
+                self._counted.add(path)
+            self._open[path] = video
         self._open.move_to_end(path)
         while len(self._open) > self.most:
             self._open.popitem(last=False)[1].close()

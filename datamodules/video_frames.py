@@ -4,7 +4,7 @@ PyAV rather than OpenCV. Both decode with FFmpeg, give the same pixels and seek 
 videos (MPEG-4, H.264 and MJPEG, .avi and .mp4) with 60 bytes overwritten, 51 changed: OpenCV returned 26 of these with
 all their frames, patched up, and ended the other 25 early as if that were their end. A decoder that may not patch
 anything up, which only PyAV gives access to, refused or cut short all 51. Both end a truncated .avi early without an
-error, and its header still claims every frame: so frames are counted as they are decoded, and no container is asked.
+error, and its header still claims every frame: so no header is asked, and what is there is counted.
 
 Colours are converted by the range that the file declares (MJPEG's is full, others' limited), as OpenCV does. A rotation
 that the file asks players for is applied, as players and OpenCV do.
@@ -31,7 +31,7 @@ class VideoFrames:
 
     Args:
         path: the file.
-        count: how many frames it has by its labels; reading the last of them makes sure of it.
+        count: how many frames it has by its labels; `check_count` and reading the last of them make sure of it.
 
     Raises:
         FileNotFoundError, ValueError: the file is missing or is not a video, here and when a frame is read.
@@ -55,6 +55,23 @@ class VideoFrames:
         if index == self.count - 1:
             self._check_end()
         return image
+
+    def check_count(self) -> None:
+        """Make sure that there are as many frames as labels, without decoding any where packets are frames.
+
+        Where their number is another (a packet may be half a frame, or none), the frames are decoded and counted.
+
+        Raises:
+            ValueError: there are not, or the video is damaged; one sentence.
+        """
+        with av.open(self.path) as container, suppress(av.FFmpegError):
+            packets = container.demux(container.streams.video[0])
+            if sum(1 for packet in packets if packet.size and not packet.is_discard) == self.count:
+                return
+        while self._next < self.count:
+            self._step()
+        self._check_end()
+        self._restart()
 
     def close(self) -> None:
         """Close the file."""
@@ -100,9 +117,12 @@ class VideoFrames:
 
     def _check_end(self) -> None:
         """Make sure that no frame follows."""
+        more = 0
         with suppress(av.FFmpegError):
-            if more := sum(1 for _ in self._decoded):
-                self._refuse_count(self._next + more)
+            for _ in self._decoded:
+                more += 1
+        if more:
+            self._refuse_count(self._next + more)
 
     def _refuse_count(self, found: int) -> NoReturn:
         self._restart()

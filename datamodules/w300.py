@@ -97,10 +97,12 @@ def _photograph(name: str) -> str:
 
 
 def _boxes(path: Path, names: Sequence[str]) -> Floats:
-    """The detector's boxes (M, 4) of these images, four NaN each where there is no such file.
+    """The detector's boxes (M, 4) of these images, four NaN where the file has none of an image or is not there.
+
+    Whether a face needs a box, its crop decides: `FaceDataset` refuses those that do and have none.
 
     Raises:
-        ValueError: the file is not one of boxes, or lacks an image; or as in `matlab_files`.
+        ValueError: the file is not one of boxes; or as in `matlab_files`.
     """
     if not path.exists():
         return np.full((len(names), 4), np.nan)
@@ -114,9 +116,4 @@ def _boxes(path: Path, names: Sequence[str]) -> Floats:
             "file again or remove it"
         ) from error
     found = dict(zip(images, boxes, strict=True))
-    if missing := [name for name in names if name not in found]:
-        raise ValueError(
-            f"{path} has no box for image '{missing[0]}' ({len(missing)} of {len(names)} are missing); get it again or "
-            "remove it"
-        )
-    return np.stack([found[name] for name in names]) - 1  # MATLAB counts pixels from 1
+    return np.stack([found.get(name, np.full(4, np.nan)) for name in names]) - 1  # MATLAB counts pixels from 1

@@ -1,6 +1,8 @@
 """WFLW-V (Micaelli et al. 2023, arXiv:2304.00600): 1,000 videos of faces, whose frames many models marked together."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,6 +34,7 @@ class WFLWV(VideoData):
     """
 
     annotated = WFLW_98
+    published: ClassVar[Mapping[str, int | None]] = {"test": None}
     usual_box = "provided-1.2"
     subset_names = SUBSETS
     nose = 57  # its base, between the nostrils: landmark 33 of iBUG's 68

@@ -1,6 +1,6 @@
 """What every method shares: evaluation, prediction on images and video, and the check that model and data fit."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from lightning import LightningModule
@@ -27,6 +27,7 @@ class LandmarkModule(LightningModule):
         num_landmarks: N, which must be that of the data.
     """
 
+    takes_unlabelled: ClassVar[bool] = False  # True where training_step takes a `MixedBatch`: it looks at ``labelled``
     mean_shape: Tensor  # (N, 2) in shares of the crop's side, so that it serves any input size
 
     def __init__(self, num_landmarks: int) -> None:
@@ -44,6 +45,7 @@ class LandmarkModule(LightningModule):
         if data is None:
             return
         if stage == "fit":
+            self._check_labels(data)
             self._check_count(data)
             self.markup = data.markup.name
             self.mean_shape.copy_(data.mean_shape())
@@ -51,12 +53,16 @@ class LandmarkModule(LightningModule):
         metrics = face_metrics(data.subset_names)
         self.val_metrics, self.test_metrics = metrics.clone(prefix="val/"), metrics.clone(prefix="test/")
 
-    def _check_count(self, data: Any) -> None:
+    def _check_labels(self, data: Any) -> None:
         if not data.num_landmarks:
+            raise ValueError(f"{type(data).__name__} has no landmarks to learn; set data to annotated faces")
+        if getattr(data, "unlabelled", None) and not self.takes_unlabelled:
             raise ValueError(
-                f"{type(data).__name__} has no landmarks to learn; set data to annotated faces, or to a "
-                "datamodules.mixture.Mixture of both"
+                f"{type(data).__name__} trains on faces without labels too, of which {type(self).__name__} cannot "
+                "learn; set data to what data.init_args.labelled is"
             )
+
+    def _check_count(self, data: Any) -> None:
         if data.num_landmarks != self.num_landmarks:
             raise ValueError(
                 f"model.init_args.num_landmarks is {self.num_landmarks} but {type(data).__name__} has "

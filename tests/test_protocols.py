@@ -1,11 +1,16 @@
-"""Cross-dataset protocols: each config of configs/data/*_to_*.yaml measures a trained run on drawn data, end to end."""
+"""Configs of data over another config, and protocols: configs/data/*_to_*.yaml measure a trained run on drawn data."""
 
 import csv
+import importlib
+import inspect
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
+from lightning import Trainer
 
 from callbacks.arguments import CONFIGS
 from datamodules.markup_maps import find_map
@@ -87,6 +92,46 @@ def test_every_protocol_is_measured_and_says_its_paper_and_command():
         assert f"#   python cli.py test --name RUN --config data/{path.name}\n" in text
         assert "arXiv:2003.03771" in text if "68" in path.stem else "arXiv:1911.10572" in text
         assert "Published" in text
-        # What a run's own config may say otherwise has to be said: its values stay where the class has the option too.
-        assert all(f"\n  {key}: " in text for key in ("root", "box", "normalizer", "convert_to"))
         assert "\n  size: " not in text
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("data/*.yaml")), ids=lambda path: path.stem)
+def test_data_says_what_a_config_below_it_may_say_otherwise(path):
+    """An option of the config below stays where the class of this data has it too."""
+    data = yaml.safe_load(path.read_text())
+    module, _, name = data["class_path"].rpartition(".")
+    options = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    expected = {"root", "box", "normalizer", "convert_to", "boxes"} & options.keys()
+    assert expected >= {"box"}
+    assert expected <= data["init_args"].keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "box", "normalizer", "markup"),
+    [
+        ("wflw", "landmarks-1.2", "inter-ocular", "wflw-98"),
+        ("wflw_cropped", "image", "inter-ocular", "wflw-98"),
+        ("synthetic", "provided-1.2", "inter-ocular", "wflw-98"),
+        ("300w_to_wflw", "landmarks-1.25", "inter-ocular", "aflw-17"),
+        ("bbc_pose", "provided-1.0", "crop-size", "bbc-7"),
+        ("cat_head", "landmarks-1.5", "inter-ocular", "cat-7"),
+        ("menpo2d_profile", "landmarks-1.25", "box-diagonal", "menpo-39"),
+        ("w300vw", "landmarks-1.25", "inter-ocular", "ibug-68"),
+        ("celeba", "celeba-imm", "inter-ocular", "celeba-5"),
+    ],
+)
+def test_nothing_of_the_config_below_is_left(name, box, normalizer, markup, tmp_path, monkeypatch):
+    """The data as the command line makes it, over a config of another box, normaliser and markup."""
+    made = []
+    record = wraps(Trainer.fit)(lambda trainer, model, datamodule, **_: made.append(datamodule))
+    monkeypatch.setattr(Trainer, "fit", record)
+    monkeypatch.chdir(tmp_path)
+    below = {"root": "faces", "box": "landmarks-1.3", "normalizer": "box-size", "convert_to": "ibug-68"}
+    config = {
+        "model": {"class_path": "tests.tiny.Tiny", "init_args": {"num_landmarks": 68}},
+        "data": {"class_path": "datamodules.wflw.WFLW", "init_args": below},
+        "trainer": {"max_epochs": 1, "accelerator": "cpu"},
+    }
+    Path("below.yaml").write_text(yaml.safe_dump(config))
+    run("fit", "--config", "below.yaml", "--config", f"data/{name}.yaml")
+    assert [(data.box, data.normalizer, data.markup.name) for data in made] == [(box, normalizer, markup)]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callbacks.inspection.findings import LOOK, Check, Finding, of_findings
-from callbacks.inspection.geometry import image_box, left_is_right, overlap, share_outside, swapped, tight_box
+from callbacks.inspection.geometry import image_box, left_is_right, meet, overlap, share_outside, swapped, tight_box
 from callbacks.inspection.pictures import Pictures
 from datamodules.markup import MARKUPS, Markup
 
@@ -32,6 +32,11 @@ class Split:
     faces: Any
     dataset: Any
     pictures: Pictures | None = None
+
+    @property
+    def has_landmarks(self) -> bool:
+        """Whether the faces are annotated."""
+        return bool(self.faces.landmarks.shape[1])
 
     def finding(self, row: int | np.integer[Any], text: str) -> Finding:
         """A finding about the face at this row of ``faces``."""
@@ -66,27 +71,35 @@ def _file(image: str) -> str:
     return path if frame.isdigit() and path else image
 
 
-def count_checks(published: Mapping[str, int], sizes: Mapping[str, int]) -> Iterator[Check]:
+def count_checks(published: Mapping[str, int | None], sizes: Mapping[str, int]) -> Iterator[Check]:
     """The faces of each split against those published; validation faces taken out of training faces count as both."""
     for name, size in sizes.items():
-        whole = name == "train" and "train" in published and "val" not in published
+        whole = name == "train" and published.get("train") and "val" not in published
         yield Check("faces", name, size + (sizes["val"] if whole else 0), published.get(name))
 
 
 def picture_checks(split: Split) -> Iterator[Check]:
-    """Images that cannot be read; landmarks outside of them."""
+    """Images that cannot be read; landmarks, or boxes of faces without landmarks, outside of them."""
     pictures = split.pictures
     if pictures is None:
         return
     unreadable = [split.finding(index, text) for index, text in sorted(pictures.problem.items())]
     yield of_findings("unreadable images", split.name, unreadable)
     boxes = image_box(pictures.width, pictures.height)
+    if not split.has_landmarks:
+        apart = ~np.isnan(split.faces.box).any(axis=1) & pictures.readable & ~meet(split.faces.box, boxes)
+        text = "the box lies outside the image"
+        found = [split.finding(i, text) for i in np.flatnonzero(apart)]
+        yield of_findings("boxes outside their image", split.name, found)
+        return
     outside = np.where(pictures.readable, share_outside(split.faces.landmarks, boxes), 0)
     yield from _outside(split, outside, "their image")
 
 
 def annotation_checks(split: Split, markup: Markup) -> Iterator[Check]:
-    """Landmarks outside the provided boxes; left and right."""
+    """Landmarks outside the provided boxes; left and right. Nothing of faces without landmarks."""
+    if not split.has_landmarks:
+        return
     has_box = ~np.isnan(split.faces.box).any(axis=1)
     if has_box.any():
         share = np.where(has_box, share_outside(split.faces.landmarks, split.faces.box), 0)
@@ -111,14 +124,14 @@ def _outside(split: Split, share: NDArray[np.floating], what: str) -> Iterator[C
 
 
 def duplicate_checks(split: Split) -> Iterator[Check]:
-    """Faces that are in a split twice: the same pixels, and landmarks in the same place.
+    """Faces that are in a split twice: the same pixels, and landmarks (without them boxes) in the same place.
 
     Frames of one video may be equal, and so may pictures of one photograph or person, which validation keeps together:
     these are told apart.
     """
     twice: list[Finding] = []
     together: list[Finding] = []
-    boxes, images, photographs = tight_box(split.faces.landmarks), split.faces.image, split.faces.photograph
+    boxes, images, photographs = _extents(split), split.faces.image, split.faces.photograph
     for rows in _same_content(split):
         kept: list[int] = []
         for row in rows:
@@ -131,6 +144,14 @@ def duplicate_checks(split: Split) -> Iterator[Check]:
             (together if harmless else twice).append(finding)
     yield of_findings("faces listed twice", split.name, twice)
     yield of_findings("faces repeated in a photograph or video", split.name, together, LOOK)
+
+
+def _extents(split: Split) -> NDArray[np.floating]:
+    """The boxes (M, 4) of the landmarks; of faces without landmarks the provided ones, or else the whole images."""
+    if split.has_landmarks or split.pictures is None:
+        return tight_box(split.faces.landmarks)
+    whole = image_box(split.pictures.width, split.pictures.height)
+    return np.where(np.isnan(split.faces.box), whole, split.faces.box)
 
 
 def overlap_check(split: Split, others: Split) -> Check | None:

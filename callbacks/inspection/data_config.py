@@ -18,7 +18,7 @@ def read_data(arguments: Arguments) -> tuple[Any, Path]:
     """The datamodule, and the folder for what is found.
 
     Raises:
-        UsageError: no config says which data; an option is wrong; the data has no annotated faces.
+        UsageError: no config says which data; an option is wrong; the data has no faces.
     """
     parser: Any = FullNames(exit_on_error=False)
     parser.add_argument("--config", action="config")
@@ -28,7 +28,9 @@ def read_data(arguments: Arguments) -> tuple[Any, Path]:
     options = parse(parser, _words(arguments), arguments, parser)
     data = parser.instantiate(options).data
     if not (hasattr(data, "fit_faces") and hasattr(data, "dataset")):
-        raise UsageError(f"data.class_path is {type(data).__name__}, which has no annotated faces to inspect")
+        raise UsageError(f"data.class_path is {type(data).__name__}, which has no faces to inspect")
+    if hasattr(data, "unlabelled"):
+        note("inspect looks at data.init_args.labelled alone; give it the unlabelled data in a config of their own")
     return data, Path(options.out or arguments.runs / "inspect" / slug(data.title))
 
 

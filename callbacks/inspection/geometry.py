@@ -37,6 +37,12 @@ def overlap(first: Floats, second: Floats) -> float:
     return common / (areas - common) if areas > common else 0.0
 
 
+def meet(first: Floats, second: Floats) -> Rows:
+    """Which boxes (M, 4) have an area in common with those of the same rows."""
+    sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
+    return np.asarray((sides > 0).all(axis=1))
+
+
 def swapped(landmarks: Floats, markup: Markup) -> Rows:
     """Which faces (M,) have the names of left and right exchanged: the flip test.
 

@@ -1,6 +1,6 @@
 """The whole of an inspection: every check of every split, the table, the CSV and the drawings."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,10 @@ def inspect_data(data: Any, out: Path) -> list[Check]:
     Raises:
         FileNotFoundError, ValueError: of the reader, where annotations cannot be read.
     """
-    loaded, checks = _load(data)
+    published = getattr(data, "published", {})
+    loaded, checks = _load(data, published)
     sizes = {name: len(faces) for name, faces in loaded.items()}
-    checks += count_checks(getattr(data, "published", {}), sizes)
+    checks += count_checks(published, sizes)
     splits = []
     for name, faces in loaded.items():
         split, missing = open_split(data, name, faces)
@@ -57,14 +58,16 @@ def inspect_data(data: Any, out: Path) -> list[Check]:
     return checks
 
 
-def _load(data: Any) -> tuple[dict[str, Any], list[Check]]:
-    """The faces of each split; a dataset that publishes no count of training faces may have none, which is told."""
+def _load(data: Any, published: Mapping[str, int | None]) -> tuple[dict[str, Any], list[Check]]:
+    """The faces of each split; a dataset that publishes no training faces is told of; images alone are no split."""
+    if not data.num_landmarks:
+        return {"images": data.load("train")}, []
     loaded: dict[str, Any] = {}
     checks = []
     try:
         loaded["train"], loaded["val"] = data.fit_faces()
     except ValueError as error:
-        if "test" not in getattr(data, "published", {}) or "train" in data.published:
+        if not published or "train" in published:
             raise
         none = Finding("train", 0, type(data).__name__, "", str(error))
         checks = [Check("faces", "train", 0, 1, LOOK, [none])]

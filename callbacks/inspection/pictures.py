@@ -47,7 +47,7 @@ class _Looks(Dataset[tuple[int, int, int, int, str]]):
         except (OSError, ValueError) as error:
             return index, 0, 0, 0, str(error)
         height, width = image.shape[:2]
-        digest = blake2b(image.tobytes(), digest_size=8, salt=f"{width}x{height}".encode()).digest()
+        digest = blake2b(np.asarray(image).tobytes(), digest_size=8, salt=f"{width}x{height}".encode()).digest()
         return index, width, height, int.from_bytes(digest, signed=True), ""
 
 

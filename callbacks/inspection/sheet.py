@@ -29,6 +29,8 @@ NEIGHBOURS = 4  # a number stands on the side of its landmark where they are not
 def contact_sheet(dataset: Any, markup: Markup, rows: Sequence[int], augmented: bool, title: str) -> Image.Image:
     """A sheet of faces, three pictures each: photograph with boxes, close-up with numbers, what a network sees.
 
+    Faces without landmarks have no close-up.
+
     Args:
         dataset: a `FaceDataset`.
         markup: of its landmarks.
@@ -36,11 +38,13 @@ def contact_sheet(dataset: Any, markup: Markup, rows: Sequence[int], augmented: 
         augmented: whether the third picture is as training sees it.
         title: the sheet's heading.
     """
-    height = CAPTION + SIDE + GAP
-    sheet = Image.new("RGB", (3 * (SIDE + GAP) - GAP, CAPTION + GAP + len(rows) * height), (24, 24, 24))
+    height, columns = CAPTION + SIDE + GAP, 3 if markup.num_landmarks else 2
+    sheet = Image.new("RGB", (columns * (SIDE + GAP) - GAP, CAPTION + GAP + len(rows) * height), (24, 24, 24))
     pen = ImageDraw.Draw(sheet)
     seen = "what training sees, augmented" if augmented else "what a network sees"
-    legend = f"crop white, provided box red | landmarks with numbers | {seen}; points that are not visible are hollow"
+    points = " | landmarks with numbers" if markup.num_landmarks else ""
+    hollow = "; points that are not visible are hollow" if markup.num_landmarks else ""
+    legend = f"crop white, provided box red{points} | {seen}{hollow}"
     pen.text((GAP, GAP), f"{title}: {legend}", OTHER, _font(14))
     for line, row in enumerate(rows):
         top = CAPTION + GAP + line * height
@@ -48,7 +52,7 @@ def contact_sheet(dataset: Any, markup: Markup, rows: Sequence[int], augmented: 
         pixels = np.ascontiguousarray(dataset.read(row))
         pictures = [
             _photograph(dataset, markup, row, pixels),
-            _close_up(dataset, markup, row, pixels),
+            *([_close_up(dataset, markup, row, pixels)] if markup.num_landmarks else []),
             _crop(dataset[(0, row) if augmented else row], markup),
         ]
         for column, picture in enumerate(pictures):

@@ -9,7 +9,7 @@ from callbacks.report.page import write_comparison, write_report
 USAGE = """usage: python cli.py report RUN [RUN ...] [--out FILE]
 
 Writes report.html into the folder of one run (runs/NAME), or a page with several runs side by side:
-only tests of the same data, box and normaliser are compared.
+only tests of the same data, box, normaliser and input size are compared.
 
   --out FILE   the page (default: report.html in the run's folder; comparison.html beside the first of several runs)"""
 

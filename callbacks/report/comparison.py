@@ -6,25 +6,35 @@ from typing import Any
 from callbacks.report.charts import Chart
 from callbacks.report.figures import compared_curves
 from callbacks.report.files import Row
-from callbacks.report.run import Measurement, Run
+from callbacks.report.run import Like, Measurement, Run
 
 NONE = "\u2013"  # a dash
 LOWER_IS_BETTER = {"nme": True, "fr10": True, "fr10_landmarks": True, "auc10": False}
-VALIDATION = ("class_path", "root", "markup", "train", "box", "normalizer", "validation_fraction", "seed", "convert_to")
+VALIDATION = (
+    "class_path",
+    "root",
+    "markup",
+    "train",
+    "box",
+    "normalizer",
+    "validation_fraction",
+    "seed",
+    "convert_to",
+    "size",
+)
 
 
 class Comparison:
-    """Tests on the same faces with the same box and normaliser.
+    """Tests on the same faces with the same box, normaliser and input size.
 
     Args:
-        like: data, box, normaliser and number of faces, as `Measurement.like`.
+        like: what they have in common.
         tests: title of a run (with the weights, where they are not its best) to its test.
         tones: and to its class of style.css.
     """
 
-    def __init__(self, like: tuple[str, str, str, int], tests: dict[str, Measurement], tones: dict[str, str]) -> None:
-        self.title, self.box, self.normalizer, self.faces = like
-        self.tests, self.tones = tests, tones
+    def __init__(self, like: Like, tests: dict[str, Measurement], tones: dict[str, str]) -> None:
+        self.like, self.tests, self.tones = like, tests, tones
 
     @property
     def alone(self) -> bool:
@@ -58,7 +68,7 @@ class Comparison:
 
 def like_with_like(runs: Mapping[str, Run], tones: Mapping[str, str]) -> list[Comparison]:
     """The tests of runs (by title, as their tones) in groups that can be compared, those of most tests first."""
-    groups: dict[tuple[str, str, str, int], dict[str, Measurement]] = {}
+    groups: dict[Like, dict[str, Measurement]] = {}
     own: dict[str, str] = {}
     for name, run in runs.items():
         for test in run.measurements:
@@ -78,7 +88,7 @@ def differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 
 def same_validation(runs: Sequence[Run]) -> bool:
-    """Whether the validation errors of runs are of the same faces, box and normaliser."""
+    """Whether the validation errors of runs are of the same faces, box, normaliser and input size."""
     data: list[dict[str, Any]] = [run.settings.get("data") or {} for run in runs]
     values = [{"class_path": d.get("class_path"), **(d.get("init_args") or {})} for d in data]
     return all(v.get(key) == values[0].get(key) for v in values for key in VALIDATION)

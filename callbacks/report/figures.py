@@ -56,9 +56,11 @@ def _distribution(title: str, unit: str, lines: Sequence[Line]) -> Chart | None:
 def training_curves(runs: Mapping[str, Run], tones: Mapping[str, str] | None = None) -> list[Chart]:
     """Loss, validation error and learning rate against the steps, of one run, or of several by title and tone."""
     charts = []
+    measured = {run.validation for run in runs.values()}  # where runs differ in it, the comparison says so
+    validation = ": ".join(filter(None, ("Validation error", measured.pop() if len(measured) == 1 else "")))
     for title, unit, tone, names in (
         ("Training loss", "", "train", ("train/loss", "train/loss_step", "train/loss_epoch")),
-        ("Validation error", "NME, %", "model", ("val/nme",)),
+        (validation, "NME, %", "model", ("val/nme",)),
         (RATE, "", "ink", ()),
     ):
         lines: list[Line] = []
@@ -166,6 +168,19 @@ def part_rows(test: Measurement) -> list[Row]:
         keys = [key for key in members[0] if key not in ("landmark", "x", "y")]
         means = {key: sum(row[key] for row in members) / len(members) for key in keys}
         rows.append({"part": part, "landmarks": len(members), **means})
+    return rows
+
+
+def within_rows(test: Measurement) -> list[Row]:
+    """For each radius of the data, the share of landmarks within it in percent: of all, and by part of the face."""
+    found: Mapping[str, Sequence[float]] = test.about["within"] if test.about else {}
+    parts = part_of(test)
+    rows = []
+    for radius, shares in found.items():
+        groups = {"all": shares}
+        for part in dict.fromkeys(parts.values()):
+            groups[part] = [shares[i] for i in parts if parts[i] == part]
+        rows.append({"radius": radius, **{name: sum(group) / len(group) for name, group in groups.items()}})
     return rows
 
 

@@ -11,7 +11,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from callbacks.report.comparison import NONE, differences, like_with_like, same_validation
 from callbacks.report.environment import ROOT, code_version
 from callbacks.report.faces import drawn_faces
-from callbacks.report.figures import error_curves, face_map, method_curves, part_rows, share_of_largest, training_curves
+from callbacks.report.figures import (
+    error_curves,
+    face_map,
+    method_curves,
+    part_rows,
+    share_of_largest,
+    training_curves,
+    within_rows,
+)
 from callbacks.report.run import Measurement, Run, read_run
 
 REPORT = "report.html"
@@ -110,6 +118,7 @@ def test_content(test: Measurement) -> Content:
         "ced": error_curves(test),
         "face": face_map(test),
         "parts": part_rows(test) if test.landmarks else [],
+        "within": within_rows(test),
         "groups": [(group, list(members)) for group, members in groupby(faces, key=lambda face: face.group)],
     }
 

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -18,9 +18,23 @@ ABOUT = {  # what the report reads of a test's .json
     **dict.fromkeys(("markup", "model", "trained_on", "weights", "device", "date"), str),
     **dict.fromkeys(("faces", "faces_of_split", "size", "parameters", "side"), int),
     **dict.fromkeys(("edges", "drawn"), list),
-    **dict.fromkeys(("parts", "packages", "method"), dict),
+    **dict.fromkeys(("parts", "packages", "method", "within"), dict),
     "mean_normalizer": float,
 }
+
+
+class Like(NamedTuple):
+    """What has to be the same where two tests are compared."""
+
+    title: str  # of the data
+    box: str
+    normalizer: str
+    faces: int
+    size: int  # of the input in pixels; 0 where it is not known
+
+    def __str__(self) -> str:
+        pixels = f" at {self.size} pixels" if self.size else ""
+        return f"{self.faces} faces{pixels}, box {self.box}, NME {self.normalizer}"
 
 
 @dataclass(frozen=True)
@@ -57,9 +71,15 @@ class Measurement:
         return "" if name == "checkpoints/best.ckpt" else name.removeprefix("checkpoints/").removesuffix(".ckpt")
 
     @property
-    def like(self) -> tuple[str, str, str, int]:
-        """Data, box, normaliser and number of faces: only tests that agree in them can be compared."""
-        return self.title, str(self.full["box"]), str(self.full["normalizer"]), int(self.full["faces"])
+    def size(self) -> int:
+        """Side of the network's input in pixels; 0 where it is not known."""
+        return int(self.about.get("size", 0))
+
+    @property
+    def like(self) -> Like:
+        """Only tests that agree in these can be compared."""
+        full = self.full
+        return Like(self.title, str(full["box"]), str(full["normalizer"]), int(full["faces"]), self.size)
 
 
 @dataclass(frozen=True)
@@ -84,6 +104,12 @@ class Run:
         """Step and value of the lowest validation error."""
         values = [point for point in self.series.get("val/nme", []) if math.isfinite(point[1])]
         return min(values, key=lambda point: point[1]) if values else None
+
+    @property
+    def validation(self) -> str:
+        """What the validation error is of; empty where fit did not come to its end."""
+        normalizer, box, faces = (self.fitted.get(key) for key in ("normalizer", "box", "validation"))
+        return f"NME {normalizer}, box {box}, {faces}" if faces else ""
 
 
 def read_run(path: Path) -> Run:
@@ -188,7 +214,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    about = read_json(path)
+    about = {"within": {}, **read_json(path)}  # results made before there were radii have none
     for key, kind in ABOUT.items():
         if not isinstance(about.get(key), kind):
             raise ValueError(f"{path}: {key} is {about.get(key)!r:.40}, expected {kind.__name__}, as test writes it")

@@ -64,10 +64,13 @@ def reading(archive: Path) -> Iterator[None]:
     """Turn what the libraries raise of a broken archive into one sentence.
 
     Raises:
+        FileNotFoundError: of `entries`.
         ValueError: it breaks off, or its content does not fit its checksums.
     """
     try:
         yield
+    except FileNotFoundError:
+        raise
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError) as error:
         raise ValueError(f"{archive} breaks off or is damaged ({_text(error)}); get it again") from error
     except OSError as error:
@@ -110,10 +113,10 @@ def _entries(archive: Path) -> Iterator[Entry]:
     with archive.open("rb") as file:
         start = file.read(512)
     packer = next((packer for magic, packer in PACKERS.items() if start.startswith(magic)), None)
-    if zipfile.is_zipfile(archive):
-        yield from _zip_entries(archive)
-    elif packer or _is_tar(start):
+    if packer or _is_tar(start):  # before zip, which is told by its end: the last file of a tar may be one
         yield from _tar_entries(archive, packer)
+    elif zipfile.is_zipfile(archive):
+        yield from _zip_entries(archive)
     else:
         for magic, sentence in UNKNOWN.items():
             if start.lstrip().startswith(magic):

@@ -12,8 +12,9 @@ from typing import NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from datamodules.preparation.places import Places
 from datamodules.preparation.published import PUBLISHED, PublishedSet
-from datamodules.preparation.unpack import Contents, filling, survey, unpack
+from datamodules.preparation.unpack import Contents, compare, filling, survey, unpack
 
 USAGE = f"""usage: python cli.py prepare NAME --archives FILE [FILE ...] --root FOLDER
 
@@ -86,16 +87,20 @@ def prepare(name: str, archives: Sequence[Path], root: Path) -> None:
         FileNotFoundError, ValueError: one sentence that names the archive, the missing part or the count.
     """
     published = PUBLISHED[name]
+    places = Places(published.place)
     with filling(root):
         for archive in archives:  # all of them before any is unpacked: a wrong one leaves nothing behind
             with _progress(f"checking {archive.name}", archive) as advance:
-                found = survey(archive, published.place, root, advance)
+                found = survey(archive, places, root, advance)
             if not found.needed:
                 raise ValueError(_nothing_of(name, archive, found))
             _tell(archive, found)
+        for archive in archives if places.again else ():
+            with _progress(f"comparing {archive.name}", archive) as advance:
+                compare(archive, places, advance)
         for archive in archives:
             with _progress(f"unpacking {archive.name}", archive) as advance:
-                unpack(archive, published.place, root, advance)
+                unpack(archive, places, root, advance)
     if missing := [path for path in published.needs if not any(root.glob(path))]:
         raise ValueError(
             f"{root} still lacks {missing[0]}, which is in {published.needs[missing[0]]}"
@@ -106,17 +111,18 @@ def prepare(name: str, archives: Sequence[Path], root: Path) -> None:
 
 
 def check_counts(published: PublishedSet, root: Path) -> None:
-    """Open a prepared dataset with its readers, and compare the faces with those published.
+    """Open every split of a prepared dataset with its readers, and compare the faces with those published.
 
     Raises:
-        FileNotFoundError, ValueError: of the readers; or other numbers of faces than published.
+        FileNotFoundError, ValueError: of the readers, as for an image that is not there; or other numbers of faces
+            than published.
     """
     for reader in published.readers:
         module, _, name = reader.rpartition(".")
         data = getattr(import_module(module), name)(root=root)
-        for split in data.published or ("train", "test"):
-            found, count = len(data.dataset(data.load(split))), data.published.get(split)
-            if found != (count or found):
+        for split, count in data.published.items():
+            found = len(data.dataset(data.load(split)))
+            if count not in (None, found):
                 raise ValueError(
                     f"{root} has {found:,} {split} faces of {data.title}, expected {count:,} as published; an "
                     "archive is incomplete or of another release"

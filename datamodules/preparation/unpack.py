@@ -6,17 +6,17 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
-from datamodules.preparation.archives import Entry, entries, plain_name, reading
+from datamodules.preparation.archives import Entry, entries, reading
+from datamodules.preparation.places import Places, differing
 
 CHUNK = 2**20
 PARTIAL = ".prepare.partial"  # in the root, while it is being filled
-JUNK = ("__MACOSX/", "._", ".DS_Store", "Thumbs.db", "desktop.ini")
-
 NAMED = 20  # of the files without a place, these many by name
+SHOWN = 60  # letters of a name that is too long
 
-Place = Callable[[str], str | None]  # the path below the root for a path in an archive, None for what is not needed
 Advance = Callable[[int], None]  # told how many bytes of the archive are done
 
 
@@ -60,27 +60,23 @@ def filling(root: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def survey(archive: Path, place: Place, root: Path, advance: Advance) -> Contents:
-    """Read an archive through and write nothing.
+def survey(archive: Path, places: Places, root: Path, advance: Advance) -> Contents:
+    """Read an archive through, note the places of its files, and write nothing.
 
     Raises:
-        ValueError: as `entries`; two of its files would be one where case does not count; the disk has no room.
+        ValueError: as `entries` and `Places.take`; the disk has no room, or cannot have a file of that name.
     """
     found, size = Contents(), 0
-    places: dict[str, str] = {}
     with reading(archive):
         for entry in entries(archive):
             advance(entry.done)
-            if (target := _target(archive, entry, place)) is None:
+            if (target := places.target(archive, entry)) is None:
                 found.add_other(entry.name)
                 continue
             found.needed += 1
-            if (other := places.setdefault(target.casefold(), target)) != target:
-                raise ValueError(
-                    f"{archive} holds both '{other}' and '{target}', which some disks take for one file; get it from "
-                    "its authors"
-                )
-            if not (root / target).exists():
+            places.take(archive, entry, target)
+            _check_length(archive, entry, root, target)
+            if not _is_there(root / target):
                 found.new += 1
                 size += entry.size
     if size > (free := shutil.disk_usage(root).free):
@@ -88,7 +84,22 @@ def survey(archive: Path, place: Place, root: Path, advance: Advance) -> Content
     return found
 
 
-def unpack(archive: Path, place: Place, root: Path, advance: Advance) -> None:
+def compare(archive: Path, places: Places, advance: Advance) -> None:
+    """Read those files of an archive again whose places others have too, and write nothing.
+
+    Raises:
+        ValueError: two of them differ.
+    """
+    with reading(archive):
+        for entry in entries(archive):
+            advance(entry.done)
+            if (target := places.target(archive, entry)) in places.again:
+                content = _hash(entry)
+                if places.content.setdefault(target, content) != content:
+                    raise differing(archive, entry, places.files[target.casefold()])
+
+
+def unpack(archive: Path, places: Places, root: Path, advance: Advance) -> None:
     """Put an archive's files where they belong below ``root``; those that are there already stay as they are.
 
     Raises:
@@ -97,16 +108,38 @@ def unpack(archive: Path, place: Place, root: Path, advance: Advance) -> None:
     with reading(archive):
         for entry in entries(archive):
             advance(entry.done)
-            if (target := _target(archive, entry, place)) is not None:
+            if (target := places.target(archive, entry)) is not None:
                 _put(archive, entry, root, root / target)
 
 
-def _target(archive: Path, entry: Entry, place: Place) -> str | None:
-    """The place of a file, by its path in the archive, else with the archive's name for the folder it is in."""
-    if entry.name.startswith(JUNK[0]) or Path(entry.name).name.startswith(JUNK[1:]):
-        return None
-    name = "/".join(part for part in entry.name.split("/") if part not in ("", "."))
-    return place(name) or place(f"{plain_name(archive)}/{name}")
+def _check_length(archive: Path, entry: Entry, root: Path, target: str) -> None:
+    longest = max(len(os.fsencode(part)) for part in target.split("/"))
+    whole = len(os.fsencode(root / target))
+    if longest > os.pathconf(root, "PC_NAME_MAX") or whole >= os.pathconf(root, "PC_PATH_MAX"):
+        raise ValueError(
+            f"{archive} holds '{entry.name[:SHOWN]}...', a name of {len(entry.name):,} letters, which is too long for "
+            "this disk; get the archive from its authors, or choose a shorter --root"
+        )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError as error:
+        raise ValueError(
+            f"{path} cannot be written ({error.strerror}); move away what is there, or choose another --root"
+        ) from error
+    return True
+
+
+def _hash(entry: Entry) -> bytes:
+    digest = blake2b(digest_size=16)
+    with entry.open() as content:
+        while chunk := content.read(CHUNK):
+            digest.update(chunk)
+    return digest.digest()
 
 
 def _put(archive: Path, entry: Entry, root: Path, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Evaluation metrics: functions of tensors in `functional`, torchmetrics classes that keep rows in `faces`."""
 
 from lightning_modules.metrics.faces import (
+    AccuracyByLandmark,
     AreaUnderCurve,
     CumulativeErrorDistribution,
     ErrorByLandmark,
@@ -19,10 +20,10 @@ from lightning_modules.metrics.functional import (
     failure_rate,
     normalized_mean_error,
     point_errors,
-    radius_in_crop,
 )
 
 __all__ = [
+    "AccuracyByLandmark",
     "AreaUnderCurve",
     "CumulativeErrorDistribution",
     "ErrorByLandmark",
@@ -39,5 +40,4 @@ __all__ = [
     "failure_rate",
     "normalized_mean_error",
     "point_errors",
-    "radius_in_crop",
 ]

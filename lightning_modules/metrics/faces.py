@@ -14,6 +14,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities import dim_zero_cat
 
 from lightning_modules.metrics.functional import (
+    accuracy_within,
     area_under_curve,
     cumulative_error_distribution,
     failure_rate,
@@ -193,6 +194,14 @@ class ErrorByLandmark(PerFaceMetric):
         return torch.stack(
             [error.mean(dim=0), 100 * (error > 100 * self.threshold).to(error.dtype).mean(dim=0)], dim=-1
         )
+
+
+class AccuracyByLandmark(PerFaceMetric):
+    """Share (N,) of faces, in percent, in which each landmark is found: ``update`` takes a radius for ``norm``."""
+
+    def reduce(self, error: Tensor) -> Tensor:
+        """`accuracy_within` the radius."""
+        return accuracy_within(error)
 
 
 def face_metrics(subset_names: Sequence[str]) -> MetricCollection:

@@ -94,21 +94,9 @@ def area_under_curve(nme: Tensor, threshold: float = 0.10) -> Tensor:
     return (1 - nme / (100 * threshold)).clamp_min(0).mean()
 
 
-def accuracy_within(pred: Tensor, target: Tensor, radius: Tensor) -> Tensor:
-    """Share (N,) of faces, in percent, whose landmark lies at most a radius (B,) from its target, for each landmark.
+def accuracy_within(error: Tensor) -> Tensor:
+    """Share (N,) of faces, in percent, whose landmark lies at most a radius from its target, for each landmark.
 
-    All (B, N, 2) and the radius are in input pixels. BBC Pose's tables have the share within 6 pixels, which is read in
-    two ways: its toolkit means pixels of a frame of half the size, so 12 of the frame (`radius_in_crop`); Rahaman et
-    al. 2021 write of images of 128 x 128, so 6 / 128 of the crop's side, which is 14 of the frame where the crop has
-    300. The second is the looser one.
-
-    Raises:
-        ValueError: as in `point_errors`.
+    ``error`` is `point_errors` (B, N) with the radius for the normaliser.
     """
-    distance = point_errors(pred, target, torch.full_like(radius, 100.0))  # in percent of 100 pixels
-    return 100 * (distance <= radius.unsqueeze(-1)).to(distance.dtype).mean(dim=0)
-
-
-def radius_in_crop(pixels: float, crop: Tensor) -> Tensor:
-    """A length in pixels of the original images in input pixels (B,) of crops, by the batch's ``crop`` (B, 2, 3)."""
-    return pixels / torch.linalg.det(crop[..., :2]).abs().sqrt()
+    return 100 * (error <= 100).to(error.dtype).mean(dim=0)

@@ -21,6 +21,8 @@ def test_fit_and_test_write_it(runs):
     assert (done["epochs"], done["device"]) == (2, "CPU")
     assert done["parameters"] == 48 * 8 + 8 + 8 * 196 + 196
     assert done["packages"]["torch"]
+    about = {"normalizer": "inter-ocular", "box": "landmarks-1.2", "validation": "held-out training faces"}
+    assert {key: done[key] for key in about} == about
 
 
 def test_it_shows_what_was_measured(runs, monkeypatch):
@@ -64,12 +66,12 @@ def test_it_is_one_file_that_fetches_and_runs_nothing(runs):
 def test_every_landmark_has_a_disc_and_every_curve_is_drawn(runs):
     text = page(runs / "tried")
     assert len(re.findall('class="disc"', text)) == 98 + 1  # and the one to compare with
-    titles = re.findall("<figcaption>([A-Za-z ]+)</figcaption>", text)
+    titles = re.findall("<figcaption>([^<]+)</figcaption>", text)
     assert titles == [
         "Cumulative error distribution",
         "Error of each landmark on the mean face",
         "Training loss",
-        "Validation error",
+        "Validation error: NME inter-ocular, box landmarks-1.2, held-out training faces",
         "Learning rate",
         "iterations",
     ]

@@ -36,15 +36,17 @@ def test_runs_side_by_side(tried, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("normalizer", "inter-pupil"), ("box", "provided-1.2"), ("faces", "12"), ("data", "others")]
+    ("key", "value"),
+    [("normalizer", "inter-pupil"), ("box", "provided-1.2"), ("faces", "12"), ("data", "others"), ("size", 48)],
 )
 def test_only_like_is_compared_with_like(tried, capsys, key, value):
-    other = second(tried, **({} if key == "data" else {key: value}))
-    if key == "data":
+    described = key in ("data", "size")  # the others are columns of the table
+    other = second(tried, **({} if described else {key: value}))
+    if described:
         about = json.loads((other / f"{STEM}.json").read_text())
-        (other / f"{STEM}.json").write_text(json.dumps({**about, "data": value}))
+        (other / f"{STEM}.json").write_text(json.dumps({**about, key: value}))
     _, text, _ = side_by_side(capsys, tried, other)
-    assert "tried alone was measured on WFLW (14 faces, box landmarks-1.2, NME inter-ocular)." in text
+    assert "tried alone was measured on WFLW (14 faces at 32 pixels, box landmarks-1.2, NME inter-ocular)." in text
     assert re.search(rf"second alone was measured on [^)]*{value}", text)
     assert "Cumulative error distribution" not in text
 
@@ -62,6 +64,28 @@ def test_other_validation_faces_are_told(tried, capsys):
     text = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(text.replace("validation_fraction: 0.1", "validation_fraction: 0.2"))
     assert "so their validation errors do not compare" in side_by_side(capsys, tried, other)[1]
+
+
+def test_the_validation_error_says_what_it_is_of_where_all_agree(tried, capsys):
+    other = second(tried)
+    titled = "Validation error: NME inter-ocular, box landmarks-1.2, held-out training faces"
+    assert titled in side_by_side(capsys, tried, other)[1]
+    done = json.loads((other / "fit.json").read_text())
+    (other / "fit.json").write_text(json.dumps({**done, "normalizer": "inter-pupil"}))
+    text = side_by_side(capsys, tried, other)[1]
+    assert "Validation error" in text
+    assert "Validation error:" not in text
+
+
+def test_tests_of_one_run_at_two_sizes_are_both_shown(tried, capsys):
+    """Alike in all else, the one would take the other's place."""
+    for file in (tried / "test").glob("*"):
+        shutil.copy(file, file.with_name(file.name.replace("1.2", "1.2_48_pixels", 1)))
+    copy = tried / "test/wflw_landmarks-1.2_48_pixels.json"
+    copy.write_text(json.dumps({**json.loads(copy.read_text()), "size": 48}))
+    text = side_by_side(capsys, tried, second(tried))[1]
+    assert "14 faces at 32 pixels" in text
+    assert "14 faces at 48 pixels" in text
 
 
 def test_one_run_is_its_report(tried, capsys):

@@ -14,9 +14,12 @@ from callbacks.result_meaning import normalizer_meaning
 from callbacks.result_names import result_stem, slug
 from callbacks.run_folder import RunFolder
 from datamodules.markup import IBUG_68, MARKUPS
+from datamodules.radius import Radius
+from datamodules.wflw import WFLW
 from lightning_modules.base import LandmarkModule, LandmarkPrediction
 from tests.drawn_faces import write_wflw
 from tests.experiment import run, start
+from tests.reported_run import shown
 
 
 def rows(path):
@@ -25,8 +28,8 @@ def rows(path):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A trained run on WFLW's format, whose test faces are in six subsets, tested and predicted."""
+def tested(tmp_path_factory):
+    """A trained run on WFLW's format, whose test faces are in six subsets, tested and predicted; and its test."""
     folder = tmp_path_factory.mktemp("wflw")
     data = {"root": str(write_wflw(folder / "faces", train=24, test=14)), "size": 32, "batch_size": 4}
     config = {
@@ -39,17 +42,20 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run("fit", "--config", "wflw.yaml")
-        run("test", "--config", "wflw.yaml")
+        cli = run("test", "--config", "wflw.yaml")
         run("predict", "--config", "wflw.yaml")
-    return folder
+    return folder, cli
 
 
 @pytest.fixture(scope="module")
-def evaluated(folder):
+def folder(tested):
+    return tested[0]
+
+
+@pytest.fixture(scope="module")
+def evaluated(tested):
     """Truth and prediction of each test face, computed without the callbacks: arrays of 14 rows."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        cli = run("test", "--name", "run")
+    _, cli = tested
     dataset, module = cli.trainer.test_dataloaders.dataset, cli.model.eval()
     samples = [dataset[index] for index in range(len(dataset))]
     with torch.inference_mode():
@@ -238,23 +244,29 @@ def test_the_best_the_median_and_the_worst_are_chosen(faces, count, best, median
 
 
 class Data:
-    measured_on, box, default_normalizer = "WFLW", "landmarks-1.2", "inter-ocular"
+    measured_on, box, default_normalizer, size = "WFLW", "landmarks-1.2", "inter-ocular", 32
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "normalizer", "faces", "stem"),
+    ("checkpoint", "trained_at", "normalizer", "faces", "stem"),
     [
-        ("run/checkpoints/best.ckpt", "inter-ocular", None, "wflw_landmarks-1.2"),
-        ("run/checkpoints/last.ckpt", "inter-ocular", None, "wflw_landmarks-1.2_last"),
-        ("run/../run/checkpoints/best.ckpt", "inter-pupil", None, "wflw_landmarks-1.2_inter-pupil"),
-        ("run/checkpoints/last.ckpt", "box-size", 32, "wflw_landmarks-1.2_box-size_last_32_faces"),
-        ("other/checkpoints/best.ckpt", "inter-ocular", None, "wflw_landmarks-1.2_other_checkpoints_best"),
-        ("run/checkpoints/last.ckpt", None, None, "wflw_landmarks-1.2_last"),
-        (None, None, None, "wflw_landmarks-1.2"),
+        ("run/checkpoints/best.ckpt", 32, "inter-ocular", None, "wflw_landmarks-1.2"),
+        ("run/checkpoints/best.ckpt", 64, "inter-ocular", None, "wflw_landmarks-1.2_32_pixels"),
+        ("run/checkpoints/best.ckpt", None, "inter-ocular", None, "wflw_landmarks-1.2_32_pixels"),
+        ("run/checkpoints/last.ckpt", 32, "inter-ocular", None, "wflw_landmarks-1.2_last"),
+        ("run/../run/checkpoints/best.ckpt", 32, "inter-pupil", None, "wflw_landmarks-1.2_inter-pupil"),
+        ("run/checkpoints/last.ckpt", 64, "box-size", 8, "wflw_landmarks-1.2_32_pixels_box-size_last_8_faces"),
+        ("other/checkpoints/best.ckpt", 32, "inter-ocular", None, "wflw_landmarks-1.2_other_checkpoints_best"),
+        ("run/checkpoints/last.ckpt", 32, None, None, "wflw_landmarks-1.2_last"),
+        (None, None, None, None, "wflw_landmarks-1.2_32_pixels"),
     ],
 )
-def test_a_name_holds_all_that_changes_a_result(tmp_path, checkpoint, normalizer, faces, stem):
+def test_a_name_holds_all_that_changes_a_result(tmp_path, checkpoint, trained_at, normalizer, faces, stem):
     path = str(tmp_path / checkpoint) if checkpoint else None
+    if path:
+        (tmp_path / checkpoint).parent.mkdir(parents=True)
+        (tmp_path / "run").mkdir(exist_ok=True)
+        torch.save({"state_dict": {}, **({"input_size": trained_at} if trained_at else {})}, path)
     assert result_stem(RunFolder(tmp_path / "run"), Data(), path, normalizer, faces) == stem
 
 
@@ -285,8 +297,43 @@ def test_another_input_size_than_the_trained_one_is_told(folder, monkeypatch, ca
     monkeypatch.chdir(folder)
     run("test", "--name", "run")
     assert "was trained at" not in capsys.readouterr().err
-    run("test", "--name", "run", "--data.init_args.size=48", "--trainer.limit_test_batches=1")
+    before = {path: path.read_bytes() for path in (folder / "runs/run/test").iterdir()}
+    run("test", "--name", "run", "--data.init_args.size=48")
     assert "best.ckpt was trained at 32 pixels, data.init_args.size is 48" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+    assert json.loads((folder / "runs/run/test/wflw_landmarks-1.2_48_pixels.json").read_text())["size"] == 48
+
+
+def test_two_maps_with_one_target_have_results_of_their_own(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for name in ("ibug-68", "ibug-68-pipnet"):
+        run("test", "--name", "run", f"--data.init_args.convert_to={name}")
+    exact, literal = (
+        rows(folder / f"runs/run/test/wflw_{name}_landmarks-1.2.csv")[0] for name in ("ibug-68", "ibug-68-pipnet")
+    )
+    assert exact["faces"] == literal["faces"] == "14"
+    assert exact["nme"] != literal["nme"]
+
+
+def test_the_share_within_each_radius_of_the_data_is_told(folder, evaluated, monkeypatch, capsys):
+    samples, found, _ = evaluated
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(WFLW, "radii", (Radius(9), Radius(30, side=128)))
+    run("test", "--name", "run", "--data.init_args.batch_size=5")
+    distance = np.stack([np.hypot(*(p - s["landmarks"].numpy()).T) for p, s in zip(found, samples, strict=True)])
+    scale = np.array([float(np.linalg.norm(sample["crop"][:, 0])) for sample in samples])  # image pixels in a pixel
+    expected = {
+        "9 pixels of the image": 100 * (distance * scale[:, None] <= 9).mean(axis=0),
+        "30/128 of the crop's side": 100 * (distance <= 30 / 128 * 32).mean(axis=0),
+    }
+    within = json.loads((folder / "runs/run/test/wflw_landmarks-1.2.json").read_text())["within"]
+    assert list(within) == list(expected)
+    out, page = capsys.readouterr().out, shown(folder / "runs/run")
+    for name, shares in expected.items():
+        assert 0 < shares.mean() < 100
+        assert within[name] == pytest.approx(shares, abs=1e-3)
+        assert f"{shares.mean():.2f} % of landmarks within {name}" in out
+        assert f"{name} {shares.mean():.2f} {shares[range(33)].mean():.2f}" in page
 
 
 def test_slug():

@@ -31,6 +31,14 @@ class Faulty(Dataset):
         return self.fault()
 
 
+def by_a_worker(fault):
+    loader = iter(DataLoader(Faulty(fault), num_workers=1))
+    try:
+        return list(loader)
+    finally:
+        loader._shutdown_workers()  # left to the garbage collector, it waits five seconds for its worker
+
+
 def chained():
     try:
         int("three")
@@ -45,8 +53,8 @@ def chained():
         (lambda: on_purpose(UsageError), 2, "faces.csv: line 3 is short"),
         (lambda: on_purpose(FileNotFoundError), 1, "faces.csv: line 3 is short"),
         (by_a_library, 1, "no such file: No such file or directory"),
-        (lambda: list(DataLoader(Faulty(on_purpose), num_workers=1)), 1, "faces.csv: line 3 is short"),
-        (lambda: list(DataLoader(Faulty(chained), num_workers=1)), 1, "faces.csv: line 3 is\nno number"),
+        (lambda: by_a_worker(on_purpose), 1, "faces.csv: line 3 is short"),
+        (lambda: by_a_worker(chained), 1, "faces.csv: line 3 is\nno number"),
     ],
 )
 def test_an_error_of_use_is_a_sentence(fault, code, sentence, capsys):
@@ -62,8 +70,8 @@ def test_an_error_of_use_is_a_sentence(fault, code, sentence, capsys):
         by_a_builtin_function,
         lambda: on_purpose(TypeError),
         lambda: torch.nn.Linear(2, 2)(torch.zeros(3)),
-        lambda: list(DataLoader(Faulty(by_a_builtin_function), num_workers=1)),
-        lambda: list(DataLoader(Faulty(lambda: on_purpose(KeyError)), num_workers=1)),
+        lambda: by_a_worker(by_a_builtin_function),
+        lambda: by_a_worker(lambda: on_purpose(KeyError)),
     ],
 )
 def test_an_error_of_the_program_is_not(fault):

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from scipy.io import savemat
 
 from datamodules.aflw import AFLW, AFLWFrontal
 from datamodules.crop import transform
+from datamodules.perturbations import EllipseOcclusion, MotionBlur
 from tests.drawn_faces import save
 from tests.drawn_matlab import write_aflw, write_matlab5, write_matlab73
 from tests.experiment import run
@@ -90,6 +92,22 @@ def test_frontal_faces_alone(root):
     assert some.visible.all()
     assert some.subsets.shape == (len(some), 0)
     assert frontal.load("train").line.tolist() == every.load("train").line.tolist()
+
+
+@pytest.mark.parametrize("perturbation", [EllipseOcclusion("large"), MotionBlur()])
+def test_frontal_faces_are_perturbed_as_among_all(root, perturbation):
+    whole, frontal = (kind(root, size=64, perturbation=perturbation) for kind in (AFLW, AFLWFrontal))
+    every, some = [{}, {}], [{}, {}]
+    for data, found in ((whole, every), (frontal, some)):
+        data.setup("test")
+        dataset = data.test_dataloader().dataset
+        for line, sample in zip(dataset.faces.line.tolist(), dataset, strict=True):
+            found[0][line], found[1][line] = sample["image"], sample["visible"]
+    assert 0 < len(some[0]) < len(every[0])
+    assert [*some[0]] != [*every[0]][: len(some[0])]  # so they have other rows
+    assert all(
+        torch.equal(column[line], all_of[line]) for column, all_of in zip(some, every, strict=True) for line in column
+    )
 
 
 @pytest.mark.parametrize(("normalizer", "expected"), [(None, 60), ("provided-box", 60), ("crop-size", None)])

@@ -1,5 +1,6 @@
 """BBC Pose on drawn signers."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -252,7 +253,7 @@ def test_bad_files_are_a_sentence_at_start(written, root, stage, spoil, sentence
     assert "\n" not in str(error.value)
 
 
-def test_command_line(written, tmp_path, monkeypatch):
+def test_command_line(written, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_experiment(tmp_path)
     options = {"root": written[0], "size": 32, "batch_size": 4, "num_workers": 0}
@@ -262,3 +263,11 @@ def test_command_line(written, tmp_path, monkeypatch):
     tested = run("test", *words, "--model.init_args.num_landmarks=7")
     assert 0 < tested.trainer.callback_metrics["test/nme"] < 100
     assert Path("runs/bbc/test/bbc_pose_provided-1.0.csv").is_file()
+    within = json.loads(Path("runs/bbc/test/bbc_pose_provided-1.0.json").read_text())["within"]
+    strict, loose = within["12 pixels of the image"], within["6/128 of the crop's side"]
+    assert all(0 <= a <= b <= 100 for a, b in zip(strict, loose, strict=True))
+    assert len(strict) == 7
+    printed = capsys.readouterr().out
+    for title, shares in within.items():
+        assert f"{sum(shares) / 7:.2f} % of landmarks within {title}" in printed
+    assert json.loads(Path("runs/bbc/fit.json").read_text())["validation"] == "the published validation faces"

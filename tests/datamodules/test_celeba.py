@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from callbacks.arguments import CONFIGS
+from datamodules import celeba
 from datamodules.celeba import MAFL, CelebA
 from datamodules.crop import transform
 from tests.drawn_celeba import MAFL as MAFL_LISTS
@@ -49,6 +50,26 @@ def test_no_face_of_mafl_is_trained_or_validated_on(root):
     assert len(val) == 4
     mafl = MAFL(root)
     assert not {*names(train), *names(val)} & {*names(mafl.load("train")), *names(mafl.load("test"))}
+
+
+def test_a_fit_reads_each_list_once(root, monkeypatch):
+    files, read = [], celeba.read_list
+    monkeypatch.setattr(
+        celeba, "read_list", lambda path, *rest, **more: (files.append(path), read(path, *rest, **more))[1]
+    )
+    train, val = CelebA(root).fit_faces()
+    assert sorted(str(file.relative_to(root)) for file in files) == [
+        LANDMARKS, PARTITION, "MAFL/testing.txt", "MAFL/training.txt"
+    ]  # fmt: skip
+    for faces, split in ((train, "train"), (val, "val")):
+        alone = CelebA(root).load(split)
+        for column in ("line", "image", "landmarks", "visible", "box", "subsets", "photograph"):
+            np.testing.assert_array_equal(getattr(faces, column), getattr(alone, column))
+
+
+def test_the_test_faces_need_no_list_of_mafl(root):
+    shutil.rmtree(root / "MAFL")
+    assert len(CelebA(root).load("test")) == 6
 
 
 def test_mafl_is_its_lists_in_the_order_of_the_images(root):

@@ -45,6 +45,25 @@ def own(tmp_path):
     return data
 
 
+# Faces
+
+
+def test_a_face_is_the_same_one_in_any_selection_order_and_folder():
+    some = faces(6, ["a.png", "a.png", "b.png", "b.png", "c.png", "d.png"])
+    some = replace(some, image=some.photograph)  # two images of two faces
+    known = [some.identity(row) for row in range(6)]
+    assert len(set(known)) == 6
+    rows = np.array([5, 3, 0])
+    assert [some.select(rows).identity(row) for row in range(3)] == [known[row] for row in rows]
+    for root in ("/far/away", "sets/../sets/own", "."):
+        for source in ("list.txt", "other.txt"):
+            moved = replace(some, source=Path(root, source), image=np.array([f"{root}/{name}" for name in some.image]))
+            assert [moved.identity(row) for row in range(6)] == known
+        folder = replace(some, source=Path(root), image=np.array([f"{root}/afw/{name}" for name in some.image]))
+        assert folder.identity(1) == replace(some, source=Path("x"), image=np.array(["x/afw/a.png"] * 6)).identity(1)
+    assert replace(some, image=np.array(["e.png"] * 6)).identity(0) != known[0]
+
+
 # Batches
 
 

@@ -35,7 +35,7 @@ def test_other_modes_become_rgb(tmp_path, mode, pixels, expected):
     image = Image.fromarray(pixels)
     assert image.mode == mode
     image.save(path)
-    found = read_image(str(path))
+    found = np.asarray(read_image(str(path)))
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, expected)
 
@@ -60,7 +60,7 @@ def test_sixteen_bits_a_colour(tmp_path):
 def test_cmyk_jpeg(tmp_path):
     path = tmp_path / "a.jpg"
     Image.new("RGB", (16, 16), (200, 40, 90)).convert("CMYK").save(path, quality=98)
-    assert np.abs(read_image(str(path)).astype(int) - (200, 40, 90)).max() <= 4
+    assert np.abs(np.asarray(read_image(str(path))).astype(int) - (200, 40, 90)).max() <= 4
 
 
 @pytest.mark.parametrize(("kind", "words"), [(np.int32, "32-bit values"), (np.float32, "floating-point values")])

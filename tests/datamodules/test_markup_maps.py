@@ -172,7 +172,7 @@ def test_converted_data_has_the_targets_landmarks_and_normaliser(tmp_path):
     np.testing.assert_allclose(mapped["norm"], np.linalg.norm(expected[36] - expected[45]), rtol=1e-5)
     drawn = (literal["landmarks"][37] + 0.5) / (mapped["landmarks"][37] + 0.5)
     np.testing.assert_allclose(drawn, 0.999, atol=1e-4)  # to the corner of the crop, not of the image
-    assert (data.num_landmarks, data.measured_on) == (68, "faces test, ibug-68")
+    assert (data.num_landmarks, data.measured_on) == (68, "faces test, ibug-68-pipnet")  # not the target's name
 
 
 @pytest.fixture(scope="module")

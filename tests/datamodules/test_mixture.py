@@ -5,6 +5,7 @@ import pytest
 import torch
 import yaml
 
+from datamodules.bbc_pose import BBCPose
 from datamodules.crop import invert, transform
 from datamodules.csv_landmarks import CSVLandmarks
 from datamodules.markup import WFLW_98
@@ -12,6 +13,7 @@ from datamodules.mixture import Mixture, MixtureSampler
 from datamodules.transforms import Augmentation
 from datamodules.unlabeled import UnlabeledFaces
 from datamodules.wflw import WFLW
+from tests.drawn_bbc import write_bbc
 from tests.drawn_faces import draw, random_face, save, write_csv, write_wflw
 from tests.experiment import run
 from tests.tiny import Tiny
@@ -19,6 +21,8 @@ from tests.tiny import Tiny
 
 class MaskedTiny(Tiny):
     """Learns from the landmarks that are known."""
+
+    takes_unlabelled = True
 
     def training_step(self, batch, batch_idx):
         error = (self(batch["image"]).landmarks - batch["landmarks"]).abs()
@@ -171,6 +175,7 @@ def test_the_rest_is_the_labelled_set(folder):
     assert data.markup is WFLW_98
     assert data.subset_names == plain.subset_names
     assert data.measured_on == "WFLW"
+    assert data.published == WFLW.published
     assert torch.equal(data.mean_shape(), plain.mean_shape())
     for one, two in zip(data.val_dataloader(), plain.val_dataloader(), strict=True):
         assert all(torch.equal(one[key], two[key]) for key in two)
@@ -180,6 +185,14 @@ def test_the_rest_is_the_labelled_set(folder):
     plain.setup("test")
     for one, two in zip(data.test_dataloader(), plain.test_dataloader(), strict=True):
         assert all(torch.equal(one[key], two[key]) for key in two)
+
+
+def test_validation_faces_that_are_published_are_taken(folder, tmp_path):
+    write_bbc(tmp_path)
+    data = Mixture(BBCPose(tmp_path, **SMALL), [UnlabeledFaces(folder / "photos", **SMALL)])
+    train, val = data.fit_faces()
+    assert set(train.photograph) == {str(video) for video in range(1, 11)}
+    assert set(val.photograph) == {str(video) for video in range(11, 16)}
 
 
 def test_pseudo_labels_are_augmented_as_true_ones(folder):
@@ -249,12 +262,12 @@ def test_pseudo_labels_of_another_shape_are_refused(folder):
         mixture(folder).pseudo_label(np.zeros((3, 98, 2)))
 
 
-def test_a_mixture_trains_and_tests_from_a_config(folder, tmp_path):
+def write_config(folder, tmp_path, model):
     def part(name, **options):
         return {"class_path": f"datamodules.{name}", "init_args": {**options, **SMALL}}
 
     config = {
-        "model": {"class_path": "tests.datamodules.test_mixture.MaskedTiny", "init_args": {"num_landmarks": 98}},
+        "model": {"class_path": model, "init_args": {"num_landmarks": 98}},
         "data": {
             "class_path": "datamodules.mixture.Mixture",
             "init_args": {
@@ -266,7 +279,21 @@ def test_a_mixture_trains_and_tests_from_a_config(folder, tmp_path):
         "trainer": {"max_epochs": 1, "accelerator": "cpu", "log_every_n_steps": 1},
     }
     (tmp_path / "mixed.yaml").write_text(yaml.safe_dump(config))
-    words = ("--config", str(tmp_path / "mixed.yaml"), "--runs", str(tmp_path))
+    return ("--config", str(tmp_path / "mixed.yaml"), "--runs", str(tmp_path))
+
+
+def test_a_method_that_needs_every_label_is_not_trained_on_a_mixture(folder, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run("fit", *write_config(folder, tmp_path, "tests.tiny.Tiny"))
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "Mixture trains on faces without labels too, of which Tiny cannot learn; set data to what "
+        "data.init_args.labelled is"
+    ) in said
+
+
+def test_a_mixture_trains_and_tests_from_a_config(folder, tmp_path):
+    words = write_config(folder, tmp_path, "tests.datamodules.test_mixture.MaskedTiny")
     trained = run("fit", *words)
     assert trained.trainer.global_step == (len(trained.datamodule.mixed.parts[0]) * 3 // 2) // 4
     assert 0 < trained.trainer.callback_metrics["train/loss"] < 100

@@ -1,5 +1,7 @@
 """Perturbations of test faces: what they do to pixels, and that every model meets the same ones."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import yaml
 from datamodules.crop import transform
 from datamodules.csv_landmarks import CSVLandmarks
 from datamodules.perturbations import BLUR_LENGTHS, ELLIPSE_AXES, EllipseOcclusion, MotionBlur, line_kernel
+from datamodules.synthetic import SyntheticFaces
 from datamodules.w300vw import W300VW
 from tests.drawn_faces import write_csv
 from tests.drawn_videos import write_w300vw
@@ -191,6 +194,30 @@ def test_every_model_meets_the_same_faces(faces, kind):
     assert torch.equal(first["image"], again["image"])  # whatever batches, workers, seed of the data and markup
     other = batches(data(faces, kind("large", seed=1)))
     assert not torch.equal(first["image"], other["image"])
+
+
+def test_a_face_is_perturbed_alike_in_any_list_order_and_place(faces, tmp_path):
+    moved = tmp_path / "deeper/elsewhere"
+    shutil.copytree(faces, moved)
+    header, *lines = (moved / "test.csv").read_text().splitlines()
+    (moved / "some.csv").write_text(f"{header}\ntest/{lines[4]}\ntest/{lines[1]}\n")
+    whole = batches(data(faces, EllipseOcclusion("large")))
+    some = batches(data(moved, EllipseOcclusion("large"), test="some.csv"))
+    assert torch.equal(some["image"], whole["image"][[4, 1]])
+    assert torch.equal(some["visible"], whole["visible"][[4, 1]])
+
+
+def test_generated_faces_are_perturbed_alike_at_any_size():
+    """Of a few landmarks the rim of the ellipse runs so near that rounding tells."""
+    seen = []
+    for size in (64, 128):
+        made = SyntheticFaces(
+            num_train=1, num_test=12, size=size, num_workers=0, perturbation=EllipseOcclusion("large")
+        )
+        made.setup("test")
+        seen.append(batches(made)["visible"])
+    assert (seen[0] == seen[1]).float().mean() > 0.995
+    assert len(torch.unique(seen[0], dim=0)) == 12
 
 
 @pytest.mark.parametrize("kind", [EllipseOcclusion, MotionBlur])

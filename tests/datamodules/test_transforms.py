@@ -217,6 +217,19 @@ def test_grey_has_equal_channels_and_colour_has_not():
     assert not (colour == colour[..., :1]).all()
 
 
+def test_whether_a_face_is_blurred_does_not_decide_whether_it_is_grey():
+    """One seed for all of the library's changes would make every grey face a blurred one too."""
+    augmentation = Augmentation(**(OFF | {"blur": 1, "blur_p": 0.5, "grey_p": 0.5}))
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[::2, ::2, 0] = 255  # 76 where it is grey, and anything where it is blurred
+    rng, found = np.random.default_rng(1), []
+    for _ in range(600):
+        image, _ = augmentation.appearance(rng, red, np.zeros((1, 2)), np.ones(1, bool))
+        found.append(((image == image[..., :1]).all(), not {0, 76, 255}.issuperset(np.unique(image))))
+    shares = [found.count((grey, blurred)) / 600 for grey in (True, False) for blurred in (True, False)]
+    np.testing.assert_allclose(shares, 0.25, atol=0.07)
+
+
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [

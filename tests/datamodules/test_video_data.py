@@ -10,11 +10,12 @@ import yaml
 
 from datamodules import video_faces, video_order
 from datamodules.batch import LandmarkBatch, VideoBatch
-from datamodules.perturbations import BLUR_LENGTHS, MotionBlur, Perturbation, line_kernel
+from datamodules.perturbations import BLUR_LENGTHS, EllipseOcclusion, MotionBlur, Perturbation, line_kernel
 from datamodules.pts_files import read_pts
 from datamodules.video_batches import GroupsInSequence
 from datamodules.video_frames import VideoFrames
 from datamodules.w300vw import TRAIN, W300VW
+from tests.drawn_pts import write_pts
 from tests.drawn_videos import number, write_w300vw
 from tests.experiment import run
 
@@ -267,6 +268,20 @@ def test_video_batches_hold_the_samples_of_single_frames(root, workers):
     assert sorted(seen) == list(range(22))
 
 
+@pytest.mark.parametrize("perturbation", [EllipseOcclusion("large"), MotionBlur()])
+def test_a_tracker_meets_the_perturbations_of_single_frames(root, perturbation):
+    """Where some frames are not scored, they have other rows than among all frames."""
+    data = prepared(root, kind=SomeUnscored, perturbation=perturbation)
+    dataset, clean, seen = data.test_dataloader().dataset, prepared(root, kind=SomeUnscored).test_dataloader(), []
+    for batch in data.video_dataloader(videos_per_batch=2, frames=4):
+        for v, t in np.argwhere(batch["valid"].numpy()):
+            seen.append(int(batch["index"][v, t]))
+            for key in ("image", "visible"):
+                assert torch.equal(batch[key][v, t], dataset[seen[-1]][key])
+            assert not torch.equal(batch["image"][v, t], clean.dataset[seen[-1]]["image"])
+    assert sorted(seen) == list(range(19))
+
+
 def test_a_tracker_sees_the_frames_that_do_not_count(root):
     data = prepared(root, kind=SomeUnscored, box="image", size=160)
     batch = next(iter(data.video_dataloader(videos_per_batch=1, frames=8)))
@@ -307,6 +322,31 @@ def test_a_broken_video_is_a_sentence(tmp_path, spoil, sentence):
     spoil(tmp_path / "203/vid.avi")
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
         list(prepared(tmp_path).test_dataloader())
+
+
+@pytest.mark.parametrize(("count", "found"), [(11, 12), (13, 12)])
+def test_frames_are_counted_before_the_first_is_trained_on(tmp_path, count, found, monkeypatch):
+    """Of a training video; its last frame is not among those that every epoch reads."""
+    points = write_w300vw(tmp_path)
+    annot = tmp_path / "001/annot"
+    (annot / "000012.pts").unlink() if count == 11 else write_pts(annot / "000013.pts", points["001"][-1])
+    data = prepared(tmp_path, "fit", every=5)
+    dataset = next(loader.dataset for loader in (data.train_dataloader(), data.val_dataloader())
+                   if "001" in loader.dataset.faces.photograph)  # fmt: skip
+    row = int(np.flatnonzero(dataset.faces.photograph == "001")[0])
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"001/vid\.avi: has {found} frames, but labels for {count}; get the"):
+            dataset[row]
+
+
+def test_a_video_that_is_opened_again_is_not_counted_again(root, monkeypatch):
+    counted, count = [], VideoFrames.check_count
+    monkeypatch.setattr(VideoFrames, "check_count", lambda self: (counted.append(self.path), count(self)))
+    dataset = prepared(root).test_dataloader().dataset
+    dataset.read.most = 1
+    for row in (0, 8, 1, 9, 2):
+        dataset[row]
+    assert [path.split("/")[-2] for path in counted] == ["114", "203"]
 
 
 # Through the command line

@@ -1,6 +1,7 @@
 import os
 import struct
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -168,6 +169,35 @@ def test_bad_videos_are_a_sentence(videos, tmp_path, name, spoil, sentence):
 def test_number_of_frames_is_checked_against_the_labels(videos, name, labels):
     with pytest.raises(ValueError, match=rf"{name}: has {COUNT} frames, but labels for {labels}; get the file or"):
         in_sequence(videos[name], labels)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_frames_are_counted_without_decoding_them(videos, name, monkeypatch):
+    whole = VideoFrames(str(videos[name]), COUNT)
+    with monkeypatch.context() as patch:
+        patch.setattr(VideoFrames, "_step", lambda self: pytest.fail("decoded"))
+        whole.check_count()
+    assert number(whole[0]) == 0
+    for labels in (COUNT - 1, COUNT + 1):
+        with pytest.raises(ValueError, match=rf"{name}: has {COUNT} frames, but labels for {labels}; get the file or"):
+            VideoFrames(str(videos[name]), labels).check_count()
+
+
+def test_a_packet_without_a_frame_is_no_frame(videos, tmp_path):
+    """As encoders leave them behind a packet of two frames: the frames are then decoded to be counted."""
+    path = tmp_path / "mpeg4.avi"
+    with av.open(str(videos["mpeg4.avi"])) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        packets.insert(COUNT // 2, av.Packet(b"\x00\x00\x01\xb6\x50\x4f"))  # a picture that is not coded
+        for time, packet in enumerate(packets):
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, time, time, Fraction(1, 25)
+            container.mux(packet)
+    with av.open(str(path)) as container:
+        assert sum(1 for packet in container.demux(video=0) if packet.size) == COUNT + 1
+    video = VideoFrames(str(path), COUNT)
+    video.check_count()
+    assert [number(video[index]) for index in (0, COUNT - 1)] == [0, COUNT - 1]
 
 
 def test_a_lost_frame_is_noticed(videos, tmp_path):

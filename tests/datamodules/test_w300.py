@@ -147,10 +147,6 @@ BAD_SETS = {
         "bounding_boxes has no imgName with four numbers of bb_detector in each cell (cannot reshape",
     ),
     "boxes that are numbers": (boxes({"bounding_boxes": np.eye(4)}), "in each cell (invalid index to scalar variable"),
-    "boxes lack an image": (
-        boxes({"bounding_boxes": [SQUARE]}),
-        "bounding_boxes_ibug.mat has no box for image 'image_092 _01' (1 of 2 are missing)",
-    ),
 }
 
 
@@ -163,6 +159,21 @@ def test_bad_files_are_a_sentence_at_start(root, spoil, sentence):
     assert sentence in str(error.value)
     assert str(root) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_face_without_a_detector_box_is_refused_where_it_needs_one(root):
+    boxes({"bounding_boxes": [SQUARE]})(root)
+    faces = W300(root).load("test")
+    rows = [named(faces, root).index(f"ibug/{name}.jpg") for name in ("image_003_1", "image_092 _01")]
+    assert faces.box[rows[0]].tolist() == [0, 0, 89, 89]
+    assert np.isnan(faces.box[rows[1]]).all()
+    W300(root, box="landmarks-1.25").setup("test")
+    W300(root).dataset(faces.select(np.arange(len(faces)) == rows[0]))
+    with pytest.raises(ValueError, match=r"has no box; set data\.init_args\.box to landmarks-1\.2 or image"):
+        W300(root, box="provided-1.2").setup("test")
+    some = faces.select(np.isin(np.arange(len(faces)), rows))
+    with pytest.raises(ValueError, match=r"image_092 _01\.jpg has no box; set data\.init_args\.box to landmarks-1"):
+        W300(root, box="provided-1.2").dataset(some)
 
 
 def test_provided_boxes_that_are_not_there_are_a_sentence(root):

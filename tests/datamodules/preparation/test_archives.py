@@ -11,18 +11,23 @@ import zipfile
 import pytest
 
 from datamodules.preparation import archives, unpack
+from datamodules.preparation.places import Places
 from datamodules.preparation.published import PUBLISHED
 from tests.datamodules.preparation.packing import MODES, add, pack_bytes, tree
 
 PLACE = PUBLISHED["wflw"].place
 GOOD = {"WFLW_images/0--Parade/a.jpg": b"jpeg a", "WFLW_images/0--Parade/b.jpg": b"jpeg b" * 1000}
 EVIL = "WFLW_images/0--Parade/evil.jpg"
+FIRST = next(iter(GOOD))
+LONG = f"WFLW_images/a/{'n' * 301}.jpg"
 
 
 def survey_and_unpack(archive, root):
+    places = Places(PLACE)
     with unpack.filling(root):
-        unpack.survey(archive, PLACE, root, lambda done: None)
-        unpack.unpack(archive, PLACE, root, lambda done: None)
+        unpack.survey(archive, places, root, lambda done: None)
+        unpack.compare(archive, places, lambda done: None)
+        unpack.unpack(archive, places, root, lambda done: None)
 
 
 def tar_with(**member):
@@ -80,6 +85,10 @@ def huge_header(archive):
     archive.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(2**20)))
 
 
+def above_a_file(archive):
+    pack_bytes(archive, {**GOOD, "WFLW_images/a/c.jpg/d.jpg": b"d", "WFLW_images/a/c.jpg": b"c"})
+
+
 WRONG = {
     "dots": ("x.tar.gz", tar_with(name="WFLW_images/../../evil.jpg", content=b"evil"), ["leads out of its folder"]),
     "dots in zip": ("x.zip", zip_with("../evil.jpg"), ["'../evil.jpg'", "leads out of its folder"]),
@@ -99,8 +108,15 @@ WRONG = {
     "bomb": ("x.tar.gz", tar_with(name=EVIL, content=bytes(2**26)), ["would unpack to", "expected a dataset"]),
     "bomb in zip": ("x.zip", zip_with(EVIL, bytes(2**26)), ["would unpack to 67,1"]),
     "huge header": ("x.tar.gz", huge_header, ["breaks off or is damaged (a header of 1,073,741,824 bytes)"]),
-    "case": ("x.tar.gz", tar_with(name="WFLW_images/0--parade/A.jpg", content=b"evil"), ["holds both", "A.jpg'"]),
-    "twice, different": ("x.tar.gz", tar_with(name=next(iter(GOOD)), content=b"evil"), ["differs from", "a.jpg'"]),
+    "case": ("x.tar.gz", tar_with(name="WFLW_images/0--parade/A.jpg", content=b"evil"), ["take for one", "A.jpg'"]),
+    "twice, other size": ("x.tar.gz", tar_with(name=FIRST, content=b"evil"), [f"'{FIRST}' differs from another file"]),
+    "twice, same size": ("x.tar.gz", tar_with(name=FIRST, content=b"evil!!"), [f"'{FIRST}' differs from another file"]),
+    "twice in zip": ("x.zip", zip_with("again/" + FIRST, b"evil!!"), [f"'again/{FIRST}' differs", f"at {FIRST}; give"]),
+    "below a file": ("x.tar.gz", tar_with(name=f"{FIRST}/b.jpg"), [f"{FIRST} would be both a file and a folder"]),
+    "above a file": ("x.tar.gz", above_a_file, ["WFLW_images/a/c.jpg would be both a file and a folder"]),
+    "a long name": ("x.tar.gz", tar_with(name=LONG), [f"'{LONG[:60]}...', a name of 319 letters, which is too long"]),
+    "a long name in zip": ("x.zip", zip_with(LONG), ["a name of 319 letters, which is too long for this disk"]),
+    "a long way": ("x.tar.gz", tar_with(name="WFLW_images/" + "a/" * 2500 + "a.jpg"), ["5,017 letters, which is too"]),
     "missing": ("x.tar.gz", lambda archive: None, ["x.tar.gz not found, expected an archive"]),
     "a folder": ("x.tar.gz", lambda archive: archive.mkdir(), ["is a folder, expected an archive"]),
     "empty": ("x.tar.gz", lambda archive: archive.touch(), ["x.tar.gz is empty"]),
@@ -134,8 +150,30 @@ def test_a_wrong_archive_is_one_sentence_and_nothing_leaves_the_root(case, tmp_p
     assert {path.name for path in tmp_path.iterdir()} == {*before, "root"}
     found = tree(tmp_path / "root")
     assert found.items() <= GOOD.items()
-    if case not in ("twice, different", "damaged zip"):  # these show only while they are unpacked
+    if case != "damaged zip":  # shows only while it is unpacked
         assert found == {}
+
+
+def test_a_missing_archive_is_not_called_damaged(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        survey_and_unpack(tmp_path / "x.tar.gz", tmp_path / "root")
+    assert str(error.value) == f"{tmp_path}/x.tar.gz not found, expected an archive"
+
+
+@pytest.mark.parametrize("suffix", MODES)
+def test_a_tar_whose_last_file_is_a_zip_is_a_tar(suffix, tmp_path):
+    inner = pack_bytes(tmp_path / "inner.zip", {EVIL: b"evil"}).read_bytes()
+    archive = pack_bytes(tmp_path / f"x{suffix}", {**GOOD, "lists.zip": inner})
+    assert [entry.name for entry in archives.entries(archive)] == [*GOOD, "lists.zip"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_told_before(tmp_path):
+    archive = pack_bytes(tmp_path / "x.tar.gz", {"WFLW_images/a/c.jpg": b"c", **GOOD})
+    (tmp_path / "root/WFLW_images").mkdir(parents=True)
+    (tmp_path / "root/WFLW_images/0--Parade").write_text("mine")
+    with pytest.raises(ValueError, match=r"0--Parade/a\.jpg cannot be written \(Not a directory\); move away"):
+        survey_and_unpack(archive, tmp_path / "root")
+    assert tree(tmp_path / "root") == {"WFLW_images/0--Parade": b"mine"}
 
 
 @pytest.mark.parametrize("suffix", [*MODES, ".zip"])
@@ -161,7 +199,7 @@ def test_what_finder_and_explorer_leave_behind_is_not_unpacked(tmp_path):
     junk = {"__MACOSX/WFLW_images/0--Parade/c.jpg": b"?", "WFLW_images/0--Parade/._a.jpg": b"?"}
     archive = pack_bytes(tmp_path / "x.zip", {**junk, **GOOD})
     with unpack.filling(tmp_path / "root"):
-        found = unpack.survey(archive, PLACE, tmp_path / "root", lambda done: None)
+        found = unpack.survey(archive, Places(PLACE), tmp_path / "root", lambda done: None)
     assert (found.needed, found.new, found.others) == (2, 2, 2)
 
 

@@ -65,11 +65,20 @@ WRITERS = {
 }
 
 
+SPLITS = {  # that are opened, where they are not training and test
+    "cofw68": ["test"],
+    "wflw_v": ["test"],
+    "celeba": ["train", "val", "test"],
+    "bbc_pose": ["train", "val", "test"],
+}
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_drawn_dataset_comes_out_of_its_archives_as_it_was(name, tmp_path, monkeypatch, capsys):
     for reader in PUBLISHED[name].readers:
-        module, _, cls = reader.rpartition(".")
-        monkeypatch.setattr(getattr(import_module(module), cls), "published", {"test": None})
+        module, _, name_of = reader.rpartition(".")
+        cls = getattr(import_module(module), name_of)
+        monkeypatch.setattr(cls, "published", dict.fromkeys(cls.published))  # its splits, but fewer faces are drawn
     if name == "aflw":
         monkeypatch.setattr("datamodules.aflw.TRAINING_FACES", 14)
     WRITERS[name](tmp_path / "source")
@@ -81,7 +90,53 @@ def test_a_drawn_dataset_comes_out_of_its_archives_as_it_was(name, tmp_path, mon
     assert found == {path: source[path] for path in source if path not in needless}
     assert all(PUBLISHED[name].place(path) is None for path in needless)
     assert len(needless) <= 2, needless  # of what the reader tests draw, nothing that a reader reads
-    assert f"data.class_path: {PUBLISHED[name].readers[0]}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"data.class_path: {PUBLISHED[name].readers[0]}" in out
+    opened = [line.split(": ")[0].split(", ")[-1] for line in out.splitlines() if line.endswith(" faces")]
+    assert opened == SPLITS.get(name, ["train", "test"] * len(PUBLISHED[name].readers))
+
+
+LEFT_OUT = {
+    ("celeba", "train"): ("Img/img_align_celeba/000013.jpg", "list_landmarks_align_celeba.txt: line 15 names image"),
+    ("celeba", "val"): ("Img/img_align_celeba/000027.jpg", "list_landmarks_align_celeba.txt: line 29 names image"),
+    ("bbc_pose", "train"): ("3/7.jpg", "root/3/7.jpg, which is not there (1 of 30 images are missing)"),
+    ("bbc_pose", "val"): ("11/100.jpg", "root/11/100.jpg, which is not there (1 of 10 images are missing)"),
+    ("wflw_v", "test"): ("videos/Zz0.mp4", "root/videos/Zz0.mp4"),
+}
+
+
+@pytest.mark.parametrize(("name", "split"), LEFT_OUT)
+def test_a_set_is_not_ready_while_an_image_of_any_split_is_missing(name, split, tmp_path, monkeypatch, capsys):
+    gone, sentence = LEFT_OUT[name, split]
+    module, _, name_of = PUBLISHED[name].readers[0].rpartition(".")
+    cls = getattr(import_module(module), name_of)
+    monkeypatch.setattr(cls, "published", dict.fromkeys(cls.published))
+    WRITERS[name](tmp_path / "source")
+    (tmp_path / "source" / gone).unlink()
+    archive = pack(tmp_path / "source", tmp_path / "archive.tar.gz")
+    assert prepare(name, "--archives", archive, "--root", tmp_path / "root") == 1
+    printed = capsys.readouterr()
+    assert sentence in printed.err
+    assert "is not there" in printed.err
+    assert "ready: " not in printed.out
+
+
+@pytest.mark.parametrize("again", [b"hello", b"other", b"longer"])
+def test_a_file_in_two_archives_has_to_be_the_same(again, tmp_path, capsys):
+    image = "WFLW_images/a/b.jpg"
+    one = pack_bytes(tmp_path / "one.zip", {image: b"hello", "WFLW_images/a/c.jpg": b"c"})
+    two = pack_bytes(tmp_path / "two.tar", {"WFLW_images/a/d.jpg": b"d", f"other/{image}": again})
+    assert prepare("wflw", "--archives", one, two, "--root", tmp_path / "root") == 1
+    error, found = capsys.readouterr().err, tree(tmp_path / "root")
+    if again == b"hello":
+        assert "still lacks WFLW_annotations" in error
+        assert len(found) == 3
+        return
+    assert error == (
+        f"error: {two}: 'other/{image}' differs from another file in {one}, and both belong at {image}; give archives "
+        "of one release only\n"
+    )
+    assert found == {}
 
 
 def test_every_published_set_is_drawn_and_has_a_reader():
@@ -219,7 +274,7 @@ MISTAKES = {
     "wflw --archive images.zip": (2, ["no option '--archive'", "did you mean --archives?"]),
     "wflw --archives images.zip": (2, ["--root is missing"]),
     "wflw --archives": (2, ["--archives", "expected at least one argument"]),
-    "wflw --archives nothing.zip --root root": (1, ["nothing.zip not found"]),
+    "wflw --archives nothing.zip --root root": (1, ["error: nothing.zip not found, expected an archive\n"]),
     "wflw --archives images.zip other.zip --root root": (1, ["other.zip holds nothing of wflw", "it looks like cofw"]),
     "wflw --archives notes.txt --root root": (1, ["notes.txt holds nothing of wflw, but notes.txt"]),
     "wflw --archives images.zip --root notes.txt": (1, ["--root notes.txt is a file"]),

@@ -3,6 +3,8 @@ import pytest
 import torch
 from scipy.integrate import simpson
 
+from datamodules.bbc_pose import BBCPose
+from datamodules.radius import Radius
 from lightning_modules.metrics import (
     accuracy_within,
     area_under_curve,
@@ -10,7 +12,6 @@ from lightning_modules.metrics import (
     failure_rate,
     normalized_mean_error,
     point_errors,
-    radius_in_crop,
 )
 
 
@@ -162,10 +163,15 @@ def test_two_readings_of_six_pixels():
     target = torch.full((4, 2, 2), 60.0)
     distances = torch.tensor([[0.0, 5.1], [5.13, 5.13], [5.9, 6.1], [5.0, 40.0]])
     pred = target + distances.unsqueeze(-1) * torch.tensor([0.6, -0.8])
-    radius = radius_in_crop(12.0, crop)
+    frame, share = BBCPose.radii
+    radius = frame.in_input(crop, 128)
     assert radius.tolist() == pytest.approx([5.12] * 4)
-    assert accuracy_within(pred, target, radius).tolist() == [50.0, 25.0]
-    assert accuracy_within(pred, target, torch.full((4,), 6.0)).tolist() == [100.0, 50.0]
+    assert accuracy_within(point_errors(pred, target, radius)).tolist() == [50.0, 25.0]
+    radius = share.in_input(crop, 128)
+    assert radius.tolist() == [6.0] * 4
+    assert share.in_input(crop, 256).tolist() == [12.0] * 4
+    assert accuracy_within(point_errors(pred, target, radius)).tolist() == [100.0, 50.0]
+    assert accuracy_within(torch.tensor([[100.0], [100.1]])).tolist() == [50.0]  # at most the radius
 
 
 def test_accuracy_in_the_frame_is_that_of_the_toolkit():
@@ -176,14 +182,7 @@ def test_accuracy_in_the_frame_is_that_of_the_toolkit():
     crop = torch.cat([turn * scale[:, None, None], torch.rand(50, 2, 1, generator=generator) * 90], dim=-1)
     target = torch.rand(50, 7, 2, generator=generator) * 128
     pred = target + torch.randn(50, 7, 2, generator=generator) * 5
-    found = accuracy_within(pred, target, radius_in_crop(12.0, crop))
+    found = accuracy_within(point_errors(pred, target, Radius(12).in_input(crop, 128)))
     expected = toolkit_accuracy(frame_points(pred, crop), frame_points(target, crop))
     assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-4)
     assert 5 < expected.mean() < 95
-
-
-def test_accuracy_refuses_what_is_not_finite():
-    points = torch.zeros(2, 3, 2)
-    points[1, 0, 0] = float("nan")
-    with pytest.raises(ValueError, match="a predicted landmark is not finite"):
-        accuracy_within(points, torch.zeros(2, 3, 2), torch.ones(2))
