@@ -135,15 +135,16 @@ def no_frames(path):
         container.start_encoding()
 
 
+BREAKS_OFF = ("is damaged", "get the file or its labels")  # within a frame, or between two: fewer than labels
 BAD_VIDEOS = {
     "missing": ("mpeg4.avi", Path.unlink, ": video not found; get the file again"),
     "a folder": ("mpeg4.avi", folder, ": video cannot be opened (Is a directory)"),
     "empty": ("mpeg4.avi", lambda path: path.write_bytes(b""), ": not a video, or it breaks off (Invalid data"),
     "text": ("mpeg4.avi", lambda path: path.write_text("404 not found\n" * 50), ": not a video, or it breaks off"),
     "truncated .mp4": ("h264.mp4", cut(0.7), ": not a video, or it breaks off"),
-    "truncated .avi": ("mpeg4.avi", cut(0.7), "is damaged"),
-    "truncated .avi with B-frames": ("xvid.avi", cut(0.7), "is damaged"),
-    "truncated MJPEG": ("mjpeg.avi", cut(0.7), "is damaged"),
+    "truncated .avi": ("mpeg4.avi", cut(0.7), BREAKS_OFF),
+    "truncated .avi with B-frames": ("xvid.avi", cut(0.7), BREAKS_OFF),
+    "truncated MJPEG": ("mjpeg.avi", cut(0.7), BREAKS_OFF),
     "overwritten MPEG-4": ("mpeg4.mp4", overwrite(0.5), "is damaged"),
     "overwritten H.264": ("h264.avi", overwrite(0.5), "is damaged"),
     "overwritten MJPEG": ("mjpeg.avi", overwrite(0.5), "is damaged"),
@@ -160,7 +161,7 @@ def test_bad_videos_are_a_sentence(videos, tmp_path, name, spoil, sentence):
     with pytest.raises((ValueError, FileNotFoundError)) as error:
         in_sequence(path)
     assert str(error.value).startswith(str(path))
-    assert sentence in str(error.value)
+    assert any(part in str(error.value) for part in ([sentence] if isinstance(sentence, str) else sentence))
     assert "\n" not in str(error.value)
 
 
