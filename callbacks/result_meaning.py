@@ -47,6 +47,7 @@ def meaning(
         "faces": faces,
         "faces_of_split": len(dataset),
         "size": data.size,
+        "trained_size": module.trained_size or data.size,
         "box": data.box,
         "box_source": SOURCES[dataset.convention.source],
         "box_used_by": dataset.convention.used_by,

@@ -37,6 +37,7 @@ class LandmarkModule(LightningModule):
         self.num_landmarks = num_landmarks
         self.register_buffer("mean_shape", torch.zeros(num_landmarks, 2))
         self.markup: str | None = None  # its name; None if the checkpoint is from elsewhere
+        self.trained_size: int | None = None  # side of the images trained on; None likewise
         self._map_weights: Tensor | None = None
 
     def setup(self, stage: str) -> None:
@@ -148,6 +149,7 @@ class LandmarkModule(LightningModule):
             ValueError: one sentence naming the file and the first weight that is missing, unknown or of another shape.
         """
         self.markup = checkpoint.get("markup", self.markup)
+        self.trained_size = checkpoint.get("input_size")
         own, found = self.state_dict(), checkpoint["state_dict"]
         file = (self._trainer and self._trainer.ckpt_path) or "the checkpoint"
         for key in [*own, *found]:

@@ -20,16 +20,15 @@ VALIDATION = (
     "validation_fraction",
     "seed",
     "convert_to",
-    "size",
 )
 
 
 class Comparison:
-    """Tests on the same faces with the same box, normaliser and input size.
+    """Tests on the same faces with the same box and normaliser.
 
     Args:
         like: what they have in common.
-        tests: title of a run (with the weights, where they are not its best) to its test.
+        tests: title of a run (with the variant of the test, if any) to its test.
         tones: and to its class of style.css.
     """
 
@@ -72,7 +71,7 @@ def like_with_like(runs: Mapping[str, Run], tones: Mapping[str, str]) -> list[Co
     own: dict[str, str] = {}
     for name, run in runs.items():
         for test in run.measurements:
-            title = f"{name} ({test.weights})" if test.weights else name
+            title = f"{name} ({test.variant})" if test.variant else name
             groups.setdefault(test.like, {})[title] = test
             own[title] = tones[name]
     found = [Comparison(like, tests, own) for like, tests in groups.items()]
@@ -88,7 +87,7 @@ def differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 
 def same_validation(runs: Sequence[Run]) -> bool:
-    """Whether the validation errors of runs are of the same faces, box, normaliser and input size."""
+    """Whether the validation errors of runs are of the same faces, box and normaliser."""
     data: list[dict[str, Any]] = [run.settings.get("data") or {} for run in runs]
     values = [{"class_path": d.get("class_path"), **(d.get("init_args") or {})} for d in data]
     return all(v.get(key) == values[0].get(key) for v in values for key in VALIDATION)

@@ -35,7 +35,7 @@ def compared_curves(tests: Mapping[str, Measurement], tones: Mapping[str, str], 
     lines = []
     for title, test in tests.items():
         if points := _curve(test, "model_landmarks" if landmarks else "model"):
-            lines.append(Line(f"{points[-1][1]:.0f} % {title}", points, tones[title], bool(test.weights)))
+            lines.append(Line(f"{points[-1][1]:.0f} % {title}", points, tones[title], bool(test.variant)))
     of = "single landmarks" if landmarks else "faces"
     return _distribution(f"Cumulative error distribution of {of}", f"% of {of}", lines)
 

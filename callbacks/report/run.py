@@ -16,7 +16,7 @@ TABLE = ("subset", "faces", "nme", "fr10", "fr10_landmarks", "auc10", "normalize
 ABOUT = {  # what the report reads of a test's .json
     **dict.fromkeys(("data", "split", "box", "box_source", "box_used_by", "normalizer", "normalizer_meaning"), str),
     **dict.fromkeys(("markup", "model", "trained_on", "weights", "device", "date"), str),
-    **dict.fromkeys(("faces", "faces_of_split", "size", "parameters", "side"), int),
+    **dict.fromkeys(("faces", "faces_of_split", "size", "trained_size", "parameters", "side"), int),
     **dict.fromkeys(("edges", "drawn"), list),
     **dict.fromkeys(("parts", "packages", "method", "within"), dict),
     "mean_normalizer": float,
@@ -30,11 +30,9 @@ class Like(NamedTuple):
     box: str
     normalizer: str
     faces: int
-    size: int  # of the input in pixels; 0 where it is not known
 
     def __str__(self) -> str:
-        pixels = f" at {self.size} pixels" if self.size else ""
-        return f"{self.faces} faces{pixels}, box {self.box}, NME {self.normalizer}"
+        return f"{self.faces} faces, box {self.box}, NME {self.normalizer}"
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,12 @@ class Measurement:
         return str(self.about.get("data", self.stem))
 
     @property
-    def weights(self) -> str:
-        """Which checkpoint; empty for the run's best and where it is not known."""
+    def variant(self) -> str:
+        """Checkpoint and input size; empty for the run's best at the size it was trained at."""
         name = str(self.about.get("weights", "checkpoints/best.ckpt"))
-        return "" if name == "checkpoints/best.ckpt" else name.removeprefix("checkpoints/").removesuffix(".ckpt")
+        weights = "" if name == "checkpoints/best.ckpt" else name.removeprefix("checkpoints/").removesuffix(".ckpt")
+        size = f"at {self.size} pixels" if self.size != self.about.get("trained_size", self.size) else ""
+        return ", ".join(part for part in (weights, size) if part)
 
     @property
     def size(self) -> int:
@@ -79,7 +79,7 @@ class Measurement:
     def like(self) -> Like:
         """Only tests that agree in these can be compared."""
         full = self.full
-        return Like(self.title, str(full["box"]), str(full["normalizer"]), int(full["faces"]), self.size)
+        return Like(self.title, str(full["box"]), str(full["normalizer"]), int(full["faces"]))
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def read_run(path: Path) -> Run:
             run.measurements.append(_measurement(path, file))
         except ValueError as error:
             missing.append(f"A result is left out: {_line(error)}.")
-    run.measurements.sort(key=lambda test: (bool(test.weights), test.full["faces"] < _of(test), test.title))
+    run.measurements.sort(key=lambda test: (bool(test.variant), test.full["faces"] < _of(test), test.title))
     missing += _unfinished(run, again)
     return run
 

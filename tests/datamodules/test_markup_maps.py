@@ -200,6 +200,13 @@ def test_a_model_is_tested_on_a_markup_it_can_be_mapped_to(trained, monkeypatch,
     assert float(cli.trainer.callback_metrics["test/nme"]) == pytest.approx(np.mean(errors), rel=1e-4)
 
 
+def test_predictions_and_truth_are_converted_by_the_same_map(tmp_path):
+    root = write_csv(tmp_path / "faces", train=24, test=2)
+    for name in ("ibug-68", "ibug-68-pipnet"):
+        data = CSVLandmarks(root, "wflw-98", convert_to=name)
+        assert data.map_from("wflw-98") is find_map("wflw-98", name)
+
+
 def test_a_markup_without_a_map_is_refused(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(trained)
     other = write_csv(tmp_path / "others", train=24, test=4, landmarks=9)
