@@ -11,6 +11,7 @@ MESSAGES = (
 )
 WARNINGS = (
     ".*does not have many workers",  # num_workers is the config's; one core has no use for more
+    ".*This DataLoader will create",  # and may have use for a second process
     ".*The number of training batches .* is smaller than the logging interval",  # metrics of epochs are logged
     ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
     ".*it is recommended to use `Trainer.devices=1",  # metrics drop the samples that are repeated
