@@ -28,7 +28,7 @@ def rows(path):
 
 
 @pytest.fixture(scope="module")
-def tested(tmp_path_factory):
+def finished(tmp_path_factory):
     """A trained run on WFLW's format, whose test faces are in six subsets, tested and predicted; and its test."""
     folder = tmp_path_factory.mktemp("wflw")
     data = {"root": str(write_wflw(folder / "faces", train=24, test=14)), "size": 32, "batch_size": 4}
@@ -48,14 +48,14 @@ def tested(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def folder(tested):
-    return tested[0]
+def folder(finished):
+    return finished[0]
 
 
 @pytest.fixture(scope="module")
-def evaluated(tested):
+def evaluated(finished):
     """Truth and prediction of each test face, computed without the callbacks: arrays of 14 rows."""
-    _, cli = tested
+    _, cli = finished
     dataset, module = cli.trainer.test_dataloaders.dataset, cli.model.eval()
     samples = [dataset[index] for index in range(len(dataset))]
     with torch.inference_mode():
