@@ -7,8 +7,10 @@ from typing import Any
 from callbacks.arguments import Arguments
 from callbacks.commands import run_other_command
 from callbacks.sentences import one_sentence
+from callbacks.signals import stop_on_signals
 
 if __name__ == "__main__":
+    stop_on_signals()
     with one_sentence():  # help, most mistakes and other commands are answered here: the imports below take seconds
         run_other_command(sys.argv[1:])
         Arguments.read(sys.argv[1:])
@@ -52,7 +54,7 @@ class LandmarkCLI(LightningCLI):
         """The options that are not Lightning's."""
         parser.add_argument("--name", type=str | None, help="the run's folder below runs/ (default: the config's name)")
         parser.add_argument("--runs", type=str, default="runs", help="the folder of all runs")
-        parser.add_argument("--resume", action="store_true", help="continue the run from its last checkpoint")
+        parser.add_argument("--resume", nargs="?", const="yes", help="continue the run; auto: where there is one")
         parser.add_argument("--wandb", type=str | None, help="log to this project of Weights & Biases too")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -75,10 +77,8 @@ class LandmarkCLI(LightningCLI):
         config = self.config[self.arguments.subcommand].clone()
         for key in ("config", "resume", "runs", "ckpt_path"):
             config.pop(key, None)
-        settings: dict[str, Any] = yaml.safe_load(
-            self._parser(self.arguments.subcommand).dump(config, skip_unset=False)
-        )
-        return settings
+        dumped = self._parser(self.arguments.subcommand).dump(config, skip_unset=False)
+        return dict(yaml.safe_load(dumped))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the run's files, loggers and checks, which no config can take away."""

@@ -37,6 +37,16 @@ def suggestion(word: str, known: Iterable[str], show: str = "{}") -> str:
     return f"; did you mean {show.format(near[0])}?" if near else ""
 
 
+def has_begun(folder: Path) -> bool:
+    """Whether training has left anything in a run's folder."""
+    return any((folder / name).exists() for name in ("config.yaml", "metrics.csv", "checkpoints/last.ckpt"))
+
+
+def run_suggestion(folder: Path) -> str:
+    """`suggestion` of the nearest name among the runs beside a folder."""
+    return suggestion(folder.name, (path.parent.name for path in folder.parent.glob("*/config.yaml")), "--name {}")
+
+
 def usage() -> str:
     """What ``python cli.py --help`` prints."""
     lines = [f"  {name:<9} {text}" for name, text in {**SUBCOMMANDS, **COMMANDS}.items()]
@@ -51,7 +61,7 @@ def usage() -> str:
             "",
             "  --config NAME  a file, or a name in configs/; later ones win over earlier ones",
             "  --name RUN     the run's folder below runs/ (default: the config's name)",
-            "  --resume       continue the run from its last checkpoint",
+            "  --resume       continue the run from its last checkpoint; --resume auto begins it where there is none",
             "",
             f"configs: {', '.join(config_names())}",
             "python cli.py fit --help lists every option (it takes some seconds); each command has its --help.",
@@ -186,18 +196,20 @@ class Arguments:
         name = str(name or (configs[0].stem if configs else "none"))
         if Path(name).name != name or name.startswith("."):
             raise UsageError(f"--name is '{name}', expected a folder name, without '/' and not beginning with a dot")
+        resume = any(option_key(option) == "--resume" for option in given)
+        if resume and (subcommand != "fit" or _last_value(given, "--ckpt_path")):
+            raise UsageError("--resume is for fit, and goes on from the run's last checkpoint, not from --ckpt_path")
+        _check_resumed(given, runs / name)
         own = runs / name / "config.yaml"
         inspected = subcommand == "inspect" and configs  # a file of data alone is all that is asked for
         if own.is_file() and not inspected and not any(_names_class(content, "model") for content in contents):
             configs, contents = [own.resolve(), *configs], [read_config(own), *contents]
         if not configs and not asks_for_help(given):
-            about = f"there is no run {runs / name} to take a config from, and " if name != "none" else ""
             known = ", ".join(config_names())
-            raise UsageError(f"{about}{subcommand} needs --config NAME, for example one of: {known}")
+            about, near = f"there is no run {runs / name} to take a config from, and ", run_suggestion(runs / name)
+            needs = f"{subcommand} needs --config NAME, for example one of: {known}"
+            raise UsageError(needs if name == "none" else f"{about}{needs}{near}")
         check_order(configs, contents)
-        resume = any(option_key(option) == "--resume" for option in given)
-        if resume and (subcommand != "fit" or _last_value(given, "--ckpt_path")):
-            raise UsageError("--resume is for fit, and goes on from the run's last checkpoint, not from --ckpt_path")
         return cls(subcommand, given, tuple(configs), name, runs, resume, tuple(contents))
 
     @property
@@ -255,6 +267,23 @@ def _as_config(path: Path) -> str:
     """What the parser takes as ``--config``: a file, or a mapping in JSON where the file is the datamodule alone."""
     is_data = "class_path" in yaml.safe_load(path.read_text())
     return json.dumps({"data": str(path)}) if is_data else str(path)
+
+
+def _check_resumed(options: Iterable[Option], folder: Path) -> None:
+    """Refuse ``--resume`` of a run that has not begun: a misspelt name would begin another.
+
+    ``--resume auto`` is for jobs of a cluster, which are started any number of times by one command.
+    """
+    for option in options:
+        if option_key(option) != "--resume":
+            continue
+        if option not in (("--resume",), ("--resume", "auto"), ("--resume=auto",)):
+            raise UsageError(f"{' '.join(option)}: --resume takes no value, or auto; --name says which run")
+        if option == ("--resume",) and not has_begun(folder):
+            raise UsageError(
+                f"there is no run {folder} to resume; begin it without --resume, or with --resume auto, which "
+                f"continues a run where there is one{run_suggestion(folder)}"
+            )
 
 
 def _value(option: Option) -> str:

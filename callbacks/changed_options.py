@@ -1,5 +1,6 @@
 """New values of optimiser and schedule win over those that a checkpoint restores."""
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -62,8 +63,15 @@ def _groups(optimizer: Any) -> list[Options]:
 
 def _merge_group(restored: Options, old: Options, new: Options) -> None:
     base_before, base_now = (float(group["initial_lr" if "initial_lr" in group else "lr"]) for group in (old, new))
-    if base_before != base_now:
+    if not math.isclose(base_before, base_now):
         rate = float(restored["lr"])
         restored["lr"] = rate * base_now / base_before if base_before else new["lr"]
-        note(f"learning rate {rate:.4g} of the checkpoint is now {float(restored['lr']):.4g}")
+        if restored["lr"] != rate:  # at the end of a schedule both are 0
+            note(f"learning rate {_told_apart(rate, float(restored['lr']))}")
     restored.update({key: value for key, value in new.items() if key != "lr" and value != old.get(key)})
+
+
+def _told_apart(before: float, now: float) -> str:
+    """``before of the checkpoint is now now``, with as many digits as the two need to differ."""
+    digits = next((n for n in range(4, 17) if f"{before:.{n}g}" != f"{now:.{n}g}"), 17)
+    return f"{before:.{digits}g} of the checkpoint is now {now:.{digits}g}"

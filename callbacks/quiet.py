@@ -5,7 +5,13 @@ import warnings
 
 MESSAGES = (
     "💡 Tip",  # advertisement
+    "Seed set to",  # config.yaml says it
+    "GPU available:",  # Device tells what is used, below the sentences of mistakes
     "TPU available",
+    "LOCAL_RANK: ",
+    "Using bfloat16 Automatic Mixed",
+    "Using 16bit Automatic Mixed",
+    "Restoring states",  # "Restored all states" follows, or a sentence
     "`weights_only` was not set",  # CheckpointFiles decides it
     "Loading `train_dataloader` to estimate",
 )
@@ -23,7 +29,8 @@ WARNINGS = (
 
 def silence() -> None:
     """Drop those messages and warnings, and nothing else."""
-    for handler in logging.getLogger("lightning.pytorch").handlers:
-        handler.addFilter(lambda record: not record.getMessage().startswith(MESSAGES))
+    for library in ("lightning.pytorch", "lightning.fabric"):
+        for handler in logging.getLogger(library).handlers:
+            handler.addFilter(lambda record: not record.getMessage().startswith(MESSAGES))
     for message in WARNINGS:
         warnings.filterwarnings("ignore", message)

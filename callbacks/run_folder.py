@@ -1,6 +1,7 @@
 """The folder of a run: whether it may be started, where it goes on, and its config."""
 
 import fcntl
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import yaml
 from lightning import Callback, LightningModule
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from callbacks.arguments import Arguments, UsageError
+from callbacks.arguments import COMMAND, Arguments, UsageError, config_names, has_begun
 from callbacks.checkpoints import BEST, LAST, read_checkpoint
 from callbacks.metrics_csv import MetricsCSV
 
@@ -56,7 +57,7 @@ class RunFolder:
             UsageError: the run exists and is not to be resumed.
         """
         last = self.checkpoint(LAST)
-        exists = any(path.exists() for path in (self.config, self.metrics, last))
+        exists = has_begun(self.path)
         if (
             exists and not resume and getattr(rank_zero_only, "rank", 0) == 0
         ):  # the other ranks may see what rank 0 has just made
@@ -65,7 +66,7 @@ class RunFolder:
                 f"run {self.name} exists ({done}, {self.path}); add --resume to continue it, or choose another --name"
             )
         if resume and not exists:
-            note(f"there is no run {self.name} to resume in {self.path.parent}; starting it")
+            note(f"there is no run {self.name} in {self.path.parent} yet; starting it")
         elif resume and not last.exists():
             note(f"run {self.name} has no checkpoint yet; starting it from the beginning")
         return last if resume and last.exists() else None
@@ -89,10 +90,22 @@ class RunFolder:
             )
         if not path.is_file():
             raise UsageError(
-                f"run {self.name} has no checkpoint {path}; train it first with: python cli.py fit --name {self.name}, "
-                "or give another --name or --ckpt_path"
+                f"run {self.name} has no checkpoint {path}; train it first with: {self.training_command()}, or give "
+                "another --name or --ckpt_path"
             )
         return path
+
+    def training_command(self) -> str:
+        """The command that trains the run from where it stands."""
+        config = f"{self.name}.yaml"
+        if self.config.is_file():
+            words = ["--name", self.name, "--resume"]
+        elif Path(config).is_file() or config in config_names():
+            words = ["--config", config]
+        else:
+            words = ["--config", "CONFIG", "--name", self.name]
+        runs = [] if self.path.parent == Path("runs") else ["--runs", str(self.path.parent)]
+        return shlex.join([*COMMAND, "fit", *words, *runs])
 
     def settings(self) -> dict[str, Any]:
         """The content of the run's config."""

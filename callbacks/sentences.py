@@ -10,9 +10,11 @@ from pathlib import Path
 from traceback import StackSummary, extract_tb
 
 from callbacks.arguments import UsageError
+from callbacks.signals import Stopped
 
 LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
 FRAME = re.compile(r'^  File "(.+)", line \d+, in .+\n    (.*)$', re.MULTILINE)  # of a printed traceback
+KILLED = re.compile(r"DataLoader worker \(pid.*?\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)")
 RAISED = re.compile(r"^(?:[\w.]+\.)?(\w+): (.+)\Z", re.MULTILINE | re.DOTALL)  # and its end
 TRAINER = str(Path("lightning", "pytorch", "trainer", "trainer.py"))
 OURS = ("UsageError", "ValueError", "FloatingPointError")
@@ -20,13 +22,19 @@ OURS = ("UsageError", "ValueError", "FloatingPointError")
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """End the process with one sentence for an error of use or data: code 2 for the command line's, else 1.
+    """End the process with one sentence for a signal, and for an error of use or data.
+
+    The exit status is that of `Stopped`, 2 for a mistake on the command line and 1 for other errors.
 
     These are what this project raises on purpose, a file that cannot be opened, and Lightning's complaints of a
     configuration. ``LANDMARKS_TRACEBACK=1`` shows where they come from.
     """
     try:
         yield
+    except Stopped as stop:
+        if stop.sentence:
+            print(stop.sentence, file=sys.stderr, flush=True)
+        raise
     except Exception as error:
         cause = _cause(error)
         sentence = _sentence(cause)
@@ -49,6 +57,11 @@ def _sentence(error: Exception) -> str | None:
     """What to tell the user, None for an error of the program."""
     if "in DataLoader worker process" in str(error):
         return _worker_sentence(str(error))
+    if isinstance(error, RuntimeError) and (killed := KILLED.match(str(error))):
+        return (
+            f"a process that loads data was killed ({killed[1] or 'signal unknown'}); where memory ran out, lower "
+            "data.init_args.num_workers or batch_size, or give the container more shared memory (docker run --shm-size)"
+        )
     if type(error).__name__ == "MisconfigurationException":
         return " ".join(str(error).split())
     frames = extract_tb(error.__traceback__)

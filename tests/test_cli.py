@@ -8,7 +8,7 @@ import yaml
 
 from callbacks.arguments import CONFIGS, Arguments, UsageError, find_config, group_options
 from cli import main
-from tests.experiment import ROOT, run, write_experiment
+from tests.experiment import ROOT, run, start, write_experiment
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,8 @@ def folder(tmp_path_factory):
     (folder / "class.yaml").write_text("model: {class_path: tests.tiny.Tinny}\n")
     (folder / "module.yaml").write_text("data: {class_path: datamodule.wflw.WFLW}\n")
     stopping = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {"monitor": "a", "patiens": 1}}
+    (folder / "kept" / "wide_first").mkdir(parents=True)
+    (folder / "kept" / "wide_first" / "config.yaml").write_text("model: {class_path: tests.tiny.Tiny}\n")
     (folder / "callback.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [stopping]}}))
     return folder
 
@@ -39,6 +41,11 @@ MISTAKES = {
     "inspekt --config tiny.yaml": ["did you mean inspect?"],
     "fit": ["fit needs --config NAME", "ldeq_wflw.yaml"],
     "test --name nothing": ["there is no run runs/nothing", "needs --config"],
+    "test --runs kept --name wide_frist": ["there is no run kept/wide_frist", "did you mean --name wide_first?"],
+    "fit --config tiny.yaml --name new --resume": ["there is no run runs/new to resume", "with --resume auto"],
+    "fit --runs kept --name wide_frist --resume": ["no run kept/wide_frist to", "did you mean --name wide_first?"],
+    "fit --resume tiny": ["--resume tiny: --resume takes no value, or auto; --name says which run"],
+    "fit --config tiny.yaml --resume=yes": ["--resume=yes: --resume takes no value, or auto"],
     "fit --config": ["--config takes one value"],
     "fit --config ldeq_wflv": ["--config ldeq_wflv", "did you mean ldeq_wflw.yaml?"],
     "fit --config overlays/wamdb": ["did you mean overlays/wandb.yaml?"],
@@ -84,9 +91,12 @@ MISTAKES = {
     "fit --config tiny.yaml --trainer.val_check_interval 0": ["trainer.val_check_interval is 0, expected more than 0"],
     "fit --config value.yaml": ["value.yaml: trainer.max_epochs is 'many'"],
     "test --config tiny.yaml --name new": [
-        "run new has no checkpoint runs/new/checkpoints/best.ckpt",
-        "train it first",
+        "run new has no checkpoint runs/new/checkpoints/best.ckpt; train it first with: python cli.py fit --config "
+        "CONFIG --name new, or give another --name or --ckpt_path",
     ],
+    "test --config tiny.yaml": ["train it first with: python cli.py fit --config tiny.yaml, or give"],
+    "test --config tiny.yaml --runs other": ["with: python cli.py fit --config tiny.yaml --runs other, or give"],
+    "test --config tiny.yaml --name demo": ["train it first with: python cli.py fit --config demo.yaml, or give"],
     "test --config tiny.yaml --ckpt_path no.ckpt": ["--ckpt_path no.ckpt: no such file"],
 }
 
@@ -96,7 +106,7 @@ def test_a_mistake_is_one_sentence(command, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     with pytest.raises(SystemExit) as end:
         main(command.split())
-    error = capsys.readouterr().err.removeprefix("Seed set to 0\n")
+    error = capsys.readouterr().err
     assert end.value.code == 2
     assert error.startswith("error: ")
     assert error.count("\n") == 1
@@ -128,6 +138,15 @@ def test_what_this_project_or_lightning_refuses_is_one_sentence(option, folder, 
     assert len(errors) == 1
     assert WRONG_VALUES[option] in errors[0]
     assert not (folder / "runs").exists()  # a mistake leaves nothing behind that has to be resumed or deleted
+
+
+def test_nothing_is_printed_above_a_mistake_in_the_data(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    wrong = ("--data.init_args.root=/nowhere", "--trainer.precision=bf16-mixed")
+    process = start("fit", "--config", "tiny.yaml", *wrong, PYTHONPATH=str(ROOT))
+    output = process.communicate(timeout=240)[0]
+    assert output.startswith("error: /nowhere/train.csv not found")
+    assert (process.returncode, output.count("\n")) == (1, 1)
 
 
 def test_a_broken_image_in_a_worker_is_one_sentence(tmp_path, monkeypatch, capsys):

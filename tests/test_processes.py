@@ -1,5 +1,7 @@
 """Training on two processes through the command line."""
 
+import signal
+import time
 from pathlib import Path
 
 import torch
@@ -30,3 +32,19 @@ def test_two_processes_train_and_resume(tmp_path, monkeypatch):
     assert all(torch.equal(whole[key], halves[key]) for key in whole)
     last = torch.load("runs/halves/checkpoints/last.ckpt", weights_only=True)
     assert last["global_step"] == 2 * (17 // 2 // 4)  # of 24 faces 17 train; each process has batches of 4
+
+
+def test_sigterm_to_the_first_process_ends_all_of_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_experiment(tmp_path, max_epochs=10_000)
+    words = ("fit", "--config", "tiny.yaml", "--data.init_args.num_workers=1", *TWO)
+    process = start(*words, OMP_NUM_THREADS="1", PYTHONPATH=str(Path.cwd()))
+    last, deadline = Path("runs/tiny/checkpoints/last.ckpt"), time.monotonic() + 240
+    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=240)[0]  # ends once no process holds the pipe any more
+    assert process.returncode == 143, output
+    assert output.count("stopped by SIGTERM; run tiny keeps its last finished epoch; continue it with: ") == 1
+    assert "Traceback" not in output
+    assert torch.load(last, weights_only=True)["global_step"] > 0

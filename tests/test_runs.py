@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import shutil
 import signal
 import subprocess
@@ -123,9 +124,7 @@ def test_a_run_killed_in_an_epoch_and_resumed_ends_as_an_uninterrupted_one(tmp_p
     words = ("fit", "--config", "tiny.yaml", "--data.init_args.num_workers=1")
     killed = start(*words, "--name", "killed", STOP_FILE=str(tmp_path / "now"))
     run(*words, "--name", "whole")
-    deadline = time.monotonic() + 100
-    while not (tmp_path / "now").exists() and killed.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: (tmp_path / "now").exists() or killed.poll() is not None)
     killed.send_signal(signal.SIGKILL)
     output = killed.communicate()[0]
     assert (tmp_path / "now").exists(), output
@@ -137,6 +136,46 @@ def test_a_run_killed_in_an_epoch_and_resumed_ends_as_an_uninterrupted_one(tmp_p
     for file in ("last.ckpt", "best.ckpt"):
         whole, resumed = weights("runs/whole", file), weights("runs/killed", file)
         assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+@pytest.mark.parametrize(("signum", "whom"), [(signal.SIGTERM, "all"), (signal.SIGTERM, "one"), (signal.SIGINT, "all")])
+def test_a_signal_ends_a_run_with_one_sentence(signum, whom, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_experiment(tmp_path, max_epochs=4, callbacks=[{"class_path": "tests.experiment.WaitToBeKilled"}])
+    words = ("--config", "tiny.yaml", "--data.init_args.num_workers=2")
+    process = start("fit", *words, STOP_FILE=str(tmp_path / "now"), OMP_NUM_THREADS="1")
+    wait_for(lambda: (tmp_path / "now").exists() or process.poll() is not None)
+    loaders = children(process.pid)
+    for pid in [*(loaders if whom == "all" else []), process.pid]:  # as scancel and docker stop do
+        os.kill(pid, signum)
+    output = process.communicate(timeout=240)[0]
+    assert process.returncode == 128 + signum
+    assert output.splitlines()[-1] == (
+        f"stopped by {signum.name}; run tiny keeps its last finished epoch; continue it with: "
+        "python cli.py fit --name tiny --resume"
+    )
+    assert [words for words in ("Traceback", "Error", "Received", "DataLoader") if words in output] == []
+    assert len(loaders) >= 2
+    assert wait_for(lambda: not any(Path("/proc", str(pid)).exists() for pid in loaders))
+    assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
+
+
+def children(pid):
+    return [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 240
+    while not (fulfilled := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return fulfilled
+
+
+def test_predictions_name_files_below_the_data_root(folder, monkeypatch):
+    for root in ("faces", str(folder / "faces")):
+        run("predict", "--name", "tiny", "--data.init_args.root", root)
+        table = rows("runs/tiny/predictions/faces_test_landmarks-1.2.csv")
+        assert [row["file"] for row in table] == [f"test/{i}.png" for i in range(6)]
 
 
 def test_resuming_keeps_the_options_of_the_first_start_and_names_new_ones(folder, capsys):
@@ -178,10 +217,16 @@ def test_a_new_learning_rate_is_used(folder, schedule, capsys):
     assert optimizer["param_groups"][0].get("initial_lr", 0.002) <= 0.002
 
 
-def test_resuming_what_is_not_there_starts_it(folder, capsys):
-    run("fit", "--config", "tiny.yaml", "--name", "new", "--resume")
-    assert "note: there is no run new to resume in runs; starting it" in capsys.readouterr().err
-    assert len(rates("runs/new/metrics.csv")) == 8
+def test_one_command_starts_a_run_and_continues_it(folder, capsys):
+    words = ("fit", "--config", "tiny.yaml", "--name", "new", "--resume")
+    assert refused(*words)[0] == 2
+    assert not Path("runs/new").exists()
+    run(*words, "auto", "--trainer.max_epochs=1")
+    assert "note: there is no run new in runs yet; starting it" in capsys.readouterr().err
+    assert len(rates("runs/new/metrics.csv")) == 4
+    assert run(*words, "auto", "--trainer.max_epochs=2").trainer.global_step == 8
+    assert "resume" not in yaml.safe_load(Path("runs/new/config.yaml").read_text())
+    assert "--resume" not in Path("runs/new/config.yaml").read_text().splitlines()[0]
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(folder, capsys):

@@ -1,11 +1,15 @@
 """Which errors are sentences for the user, and which keep their traceback."""
 
+import os
+import signal
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from callbacks.arguments import UsageError
 from callbacks.sentences import one_sentence
+from callbacks.signals import Stopped
 
 
 def on_purpose(error=ValueError):
@@ -39,6 +43,10 @@ def by_a_worker(fault):
         loader._shutdown_workers()  # left to the garbage collector, it waits five seconds for its worker
 
 
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def chained():
     try:
         int("three")
@@ -62,6 +70,21 @@ def test_an_error_of_use_is_a_sentence(fault, code, sentence, capsys):
         fault()
     assert end.value.code == code
     assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
+def test_a_killed_worker_is_a_sentence(capsys):
+    with pytest.raises(SystemExit) as end, one_sentence():
+        by_a_worker(killed)
+    error = capsys.readouterr().err
+    assert end.value.code == 1
+    assert error.startswith("error: a process that loads data was killed (")
+    assert error.endswith("docker run --shm-size)\n")
+
+
+def test_a_signal_is_a_sentence_and_its_status(capsys):
+    with pytest.raises(SystemExit) as end, one_sentence():
+        raise Stopped(signal.SIGTERM)
+    assert (end.value.code, capsys.readouterr().err) == (143, "stopped by SIGTERM\n")
 
 
 @pytest.mark.parametrize(
