@@ -23,6 +23,7 @@ def meaning(
     run: RunFolder,
     trainer: Any,
     module: Any,
+    moment: tuple[int, int] | None,
     faces: int,
     norm: float,
     drawn: Sequence[Drawn],
@@ -34,6 +35,7 @@ def meaning(
         run: the run's folder.
         trainer: after the test.
         module: what was tested.
+        moment: epoch and number of steps that its weights are of; None where the checkpoint does not say.
         faces: how many it was tested on.
         norm: their mean normaliser, in shares of the crop's side.
         drawn: the faces on the sheet, in order.
@@ -61,6 +63,7 @@ def meaning(
         "parameters": parameters(module),
         "trained_on": module.markup or markup.name,
         "weights": _weights(run, trainer.ckpt_path),
+        "moment": dict(zip(("epoch", "step"), moment, strict=True)) if moment else {},
         "within": within,
         "side": SIDE,
         "drawn": [

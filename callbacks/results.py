@@ -28,7 +28,7 @@ from callbacks.run_folder import RunFolder
 from datamodules.batch import LandmarkBatch
 from lightning_modules.metrics import AccuracyByLandmark, face_metrics, face_tables, normalized_mean_error
 
-HEADINGS = {
+HEADINGS = {  # of what is printed
     "nme": "NME %",
     "fr10": "FR10 %",
     "fr10_landmarks": "FR10\nlandmarks %",
@@ -43,13 +43,15 @@ class Results(Callback):
     """Writes the results of a test below ``test/``, in files whose names begin with `result_stem`.
 
     - ``.csv``: NME, FR10 (of faces), FR10 of landmarks (share of single landmarks whose error exceeds 0.10 of the
-      normaliser), all in percent, and AUC10 in [0, 1], of all faces and by subset.
+      normaliser), all in percent, AUC10 in [0, 1] and Point-Var in percent squared (`point_variance`), of all faces and
+      by subset.
     - ``_ced.csv``: the cumulative error distribution: the share, in [0, 1], of faces whose NME, and of single landmarks
       whose error, is at most a threshold in percent.
     - ``_landmarks.csv``: error and FR10 of each landmark, and its place on the mean face, in shares of the crop's side.
     - ``_faces.csv``: the NME of each face, the worst first. ``_overlays.png``: drawings of some.
-    - ``.json``: what the numbers mean, whatever else the method logged, and, where the data declares ``radii``, the
-      share of faces, in percent, in which each landmark is within them (`meaning`).
+    - ``.json``: what the numbers mean, the epoch and step that the weights are of, whatever else the method
+      logged, and, where the data declares ``radii``, the share of faces, in percent, in which each landmark is within
+      them (`meaning`).
 
     The mean shape is that of the training faces' crops: the error of a predictor that looks at no image, on the same
     faces, box and normaliser. It is left out where the module was never trained.
@@ -62,6 +64,11 @@ class Results(Callback):
     def __init__(self, run: RunFolder, drawn: int = 16) -> None:
         self.run, self.drawn = run, drawn
         self.faces: list[tuple[int, float, float, tuple[int, ...]]] = []  # index, NME, normaliser, subsets
+        self.moment: tuple[int, int] | None = None
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Note which weights are measured; a training under way may have replaced the file by the end."""
+        self.moment = (checkpoint["epoch"], checkpoint["global_step"]) if "global_step" in checkpoint else None
 
     def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin with empty metrics."""
@@ -112,7 +119,7 @@ class Results(Callback):
         for subset, name in enumerate(data.subset_names):
             sizes[name] = sum(subset in members for _, _, members in faces.values())
         part = None if len(faces) == len(dataset) else len(faces)
-        name = result_stem(self.run, data, trainer.ckpt_path, data.normalizer, part)
+        name = result_stem(self.run, data, trainer.ckpt_path, pl_module.trained_size, data.normalizer, part)
         self.stem = stem = self.run.path / "test" / name
         stem.parent.mkdir(parents=True, exist_ok=True)
         rows = [subset_row(name, size, values) for name, size in sizes.items()]
@@ -131,7 +138,7 @@ class Results(Callback):
             if isinstance(logger, WandbLogger):
                 logger.log_image(f"test/{stem.name}", [str(_file(stem, "_overlays.png"))])
         norm = sum(share for _, share, _ in faces.values()) / len(faces)
-        self.meaning = meaning(self.run, trainer, pl_module, len(faces), norm, drawn, within)
+        self.meaning = meaning(self.run, trainer, pl_module, self.moment, len(faces), norm, drawn, within)
         title = f"{self.run.name} on {data.measured_on}: NME {data.normalizer}, box {data.box}"
         if part:
             title += f", {part} of {len(dataset)} faces"
@@ -155,9 +162,10 @@ def _file(stem: Path, end: str) -> Path:
 def _table(title: str, rows: list[Row]) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)  # fits 80 columns
     table.add_column("subset", no_wrap=True)
-    for heading in ["faces", *(HEADINGS[key] for key in list(rows[0])[2:])]:
+    shown = [key for key in rows[0] if key in HEADINGS]
+    for heading in ["faces", *(HEADINGS[key] for key in shown)]:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        cells = [f"{value:.3f}" if key.endswith("auc10") else f"{value:.2f}" for key, value in list(row.items())[2:]]
+        cells = [f"{row[key]:.3f}" if key.endswith("auc10") else f"{row[key]:.2f}" for key in shown]
         table.add_row(row["subset"], str(row["faces"]), *cells)
     return table

@@ -71,11 +71,13 @@ def _file(image: str) -> str:
     return path if frame.isdigit() and path else image
 
 
-def count_checks(published: Mapping[str, int | None], sizes: Mapping[str, int]) -> Iterator[Check]:
-    """The faces of each split against those published; validation faces taken out of training faces count as both."""
+def count_checks(published: Mapping[str, Mapping[int, str]], sizes: Mapping[str, int]) -> Iterator[Check]:
+    """The faces of each split against the counts published; validation faces taken out of training faces are both's."""
     for name, size in sizes.items():
-        whole = name == "train" and published.get("train") and "val" not in published
-        yield Check("faces", name, size + (sizes["val"] if whole else 0), published.get(name))
+        counts = published.get(name, {})
+        whole = name == "train" and counts and "val" not in published
+        found = size + (sizes["val"] if whole else 0)
+        yield Check("faces", name, found, found if found in counts else next(iter(counts), None))
 
 
 def picture_checks(split: Split) -> Iterator[Check]:

@@ -1,6 +1,6 @@
 """The whole of an inspection: every check of every split, the table, the CSV and the drawings."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,10 @@ def inspect_data(data: Any, out: Path) -> list[Check]:
     Raises:
         FileNotFoundError, ValueError: of the reader, where annotations cannot be read.
     """
-    published = getattr(data, "published", {})
+    published = getattr(data, "published", ())
     loaded, checks = _load(data, published)
     sizes = {name: len(faces) for name, faces in loaded.items()}
-    checks += count_checks(published, sizes)
+    checks += count_checks({split: data.published_counts(split) for split in published}, sizes)
     splits = []
     for name, faces in loaded.items():
         split, missing = open_split(data, name, faces)
@@ -58,7 +58,7 @@ def inspect_data(data: Any, out: Path) -> list[Check]:
     return checks
 
 
-def _load(data: Any, published: Mapping[str, int | None]) -> tuple[dict[str, Any], list[Check]]:
+def _load(data: Any, published: Collection[str]) -> tuple[dict[str, Any], list[Check]]:
     """The faces of each split; a dataset that publishes no training faces is told of; images alone are no split."""
     if not data.num_landmarks:
         return {"images": data.load("train")}, []

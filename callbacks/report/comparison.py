@@ -9,7 +9,7 @@ from callbacks.report.files import Row
 from callbacks.report.run import Like, Measurement, Run
 
 NONE = "\u2013"  # a dash
-LOWER_IS_BETTER = {"nme": True, "fr10": True, "fr10_landmarks": True, "auc10": False}
+LOWER_IS_BETTER = {"nme": True, "fr10": True, "fr10_landmarks": True, "auc10": False, "point_var": True}
 VALIDATION = (
     "class_path",
     "root",
@@ -24,7 +24,7 @@ VALIDATION = (
 
 
 class Comparison:
-    """Tests on the same faces with the same box and normaliser.
+    """Tests of the same data, box, normaliser and number of faces, at whatever input sizes.
 
     Args:
         like: what they have in common.
@@ -45,6 +45,11 @@ class Comparison:
         """The subsets that all tests have."""
         names = [[str(row["subset"]) for row in test.subsets] for test in self.tests.values()]
         return [name for name in names[0] if all(name in others for others in names)]
+
+    @property
+    def numbers(self) -> list[str]:
+        """The columns that all tests have; results made before there was Point-Var have none."""
+        return [key for key in LOWER_IS_BETTER if all(key in test.full for test in self.tests.values())]
 
     def rows(self, subset: str = "full") -> dict[str, Row]:
         """The numbers of a subset by title."""

@@ -9,7 +9,8 @@ from callbacks.report.charts import Axis, Chart, Line, axis_of, draw, thin
 from callbacks.report.files import Row
 from callbacks.report.run import Measurement, Run
 
-USUAL = ("nme", "fr10", "fr10_landmarks", "auc10", "loss")  # what every method logs; the rest is the method's own
+# What every method logs; the rest is the method's own.
+USUAL = ("nme", "fr10", "fr10_landmarks", "auc10", "point_var", "loss")
 TONES = {"train": "train", "val": "model"}
 RATE = "Learning rate"
 SMALL, WIDE = (400.0, 290.0), (560.0, 360.0)  # of charts: three a line, or two with names at their curves

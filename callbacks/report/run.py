@@ -18,7 +18,7 @@ ABOUT = {  # what the report reads of a test's .json
     **dict.fromkeys(("markup", "model", "trained_on", "weights", "device", "date"), str),
     **dict.fromkeys(("faces", "faces_of_split", "size", "trained_size", "parameters", "side"), int),
     **dict.fromkeys(("edges", "drawn"), list),
-    **dict.fromkeys(("parts", "packages", "method", "within"), dict),
+    **dict.fromkeys(("parts", "packages", "method", "within", "moment"), dict),
     "mean_normalizer": float,
 }
 
@@ -45,6 +45,8 @@ class Measurement:
     ced: list[Row]
     landmarks: list[Row]
     sheet: Path | None
+    moment: str  # of the training that the weights are of
+    changed: str  # a sentence where the run's weights are others by now
     missing: tuple[str, ...]
 
     @property
@@ -105,6 +107,12 @@ class Run:
         values = [point for point in self.series.get("val/nme", []) if math.isfinite(point[1])]
         return min(values, key=lambda point: point[1]) if values else None
 
+    def kept(self) -> dict[str, int]:
+        """The number of steps that the run's checkpoints are of, by file, as far as metrics.csv tells."""
+        best, steps = self.best(), [step for points in self.series.values() for step, _ in points]
+        steps_done = {"checkpoints/best.ckpt": best and best[0], "checkpoints/last.ckpt": max(steps, default=None)}
+        return {file: int(step) + 1 for file, step in steps_done.items() if step is not None}  # steps count from 0
+
     @property
     def validation(self) -> str:
         """What the validation error is of; empty where fit did not come to its end."""
@@ -118,10 +126,9 @@ def read_run(path: Path) -> Run:
     Raises:
         UsageError: it is none.
     """
-    path = path if path.name not in ("", "..") else path.resolve()
     if not any((path / name).exists() for name in ("config.yaml", "metrics.csv", "test")):
-        kind = "has neither config.yaml nor metrics.csv nor test/" if path.is_dir() else "does not exist"
-        raise UsageError(f"{path} {kind}, so it is no run; give a folder that fit has made, such as runs/NAME")
+        found = "has neither config.yaml nor metrics.csv nor test/"
+        raise UsageError(f"{path} {found}, so it is no run; give a folder that fit has made, such as runs/NAME")
     missing: list[str] = []
     text, epochs = "", 0
     settings: dict[str, Any] = {}
@@ -147,7 +154,7 @@ def read_run(path: Path) -> Run:
     run = Run(path, text, settings, series, epochs, fitted, [], missing)
     for file in tests:
         try:
-            run.measurements.append(_measurement(path, file))
+            run.measurements.append(_measurement(run, file))
         except ValueError as error:
             missing.append(f"A result is left out: {_line(error)}.")
     run.measurements.sort(key=lambda test: (bool(test.variant), test.full["faces"] < _of(test), test.title))
@@ -176,7 +183,7 @@ def _unfinished(run: Run, again: str) -> Iterable[str]:
         yield f"There is no test yet; to measure the best checkpoint: {command(run.path, 'test')}"
 
 
-def _measurement(run: Path, table: Path) -> Measurement:
+def _measurement(run: Run, table: Path) -> Measurement:
     """Read the files of a test, whose table is given.
 
     Raises:
@@ -200,8 +207,23 @@ def _measurement(run: Path, table: Path) -> Measurement:
     if "mean_shape_nme" not in rows[0]:
         missing.append("The mean-shape predictor is missing: these weights hold no mean shape of training faces.")
     if missing:
-        missing.append(f"To make all of it again: {command(run, 'test')}")
-    return Measurement(stem, rows, **parts, sheet=sheet if sheet.is_file() else None, missing=tuple(missing))
+        missing.append(f"To make all of it again: {command(run.path, 'test')}")
+    moment, changed = _moment(run, parts["about"])
+    found = sheet if sheet.is_file() else None
+    return Measurement(stem, rows, **parts, sheet=found, moment=moment, changed=changed, missing=tuple(missing))
+
+
+def _moment(run: Run, about: dict[str, Any]) -> tuple[str, str]:
+    """The moment of the training that was measured, and a sentence where the run has other weights by now."""
+    moment, weights = about.get("moment", {}), about.get("weights", "")
+    try:
+        epoch, step = int(moment["epoch"]), int(moment["step"])
+    except (KeyError, TypeError, ValueError):
+        return "epoch not recorded", ""
+    words, now = f"epoch {epoch} (step {step})", run.kept().get(weights, step)
+    if now == step:
+        return words, ""
+    return words, f"Measured on the weights of {words}; {weights} is now that of step {now}: test again."
 
 
 def _of(test: Measurement) -> int:
@@ -214,7 +236,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    about = {"within": {}, **read_json(path)}  # results made before there were radii have none
+    about = {"within": {}, "moment": {}, **read_json(path)}  # results made before there were these have none
     for key, kind in ABOUT.items():
         if not isinstance(about.get(key), kind):
             raise ValueError(f"{path}: {key} is {about.get(key)!r:.40}, expected {kind.__name__}, as test writes it")

@@ -11,7 +11,7 @@ import pytest
 from callbacks.report.environment import code_version
 from callbacks.report.run import command
 from tests.experiment import ROOT, run
-from tests.reported_run import STEM, page, rewrite, shown, table
+from tests.reported_run import STEM, describe, page, rewrite, shown, table
 
 
 def test_fit_and_test_write_it(runs):
@@ -30,7 +30,8 @@ def test_it_shows_what_was_measured(runs, monkeypatch):
     text = shown(runs / "tried")
     for row in table(runs / f"tried/{STEM}.csv"):
         numbers = [f"{float(row[key]):.2f}" for key in ("nme", "fr10", "fr10_landmarks")]
-        assert f"{row['subset']} {row['faces']} {' '.join(numbers)} {float(row['auc10']):.3f}" in text
+        last = f"{float(row['auc10']):.3f} {float(row['point_var']):.2f}"
+        assert f"{row['subset']} {row['faces']} {' '.join(numbers)} {last}" in text
     about = json.loads((runs / f"tried/{STEM}.json").read_text())
     assert about["method"] == {"worst_residual": 0.125}
     for words in (
@@ -50,6 +51,14 @@ def test_it_shows_what_was_measured(runs, monkeypatch):
         assert words in text
     assert "Not on this page" not in text
     assert "missing" not in text
+
+
+def test_a_result_from_before_there_was_point_variance_is_shown_without(tried):
+    rewrite(tried / f"{STEM}.csv", lambda rows: [row.pop("point_var") for row in rows])
+    text = page(tried)
+    assert "<th>AUC10</th>" in text
+    assert "<th>Point-Var" not in text
+    assert "Not on this page" not in text
 
 
 def test_it_is_one_file_that_fetches_and_runs_nothing(runs):
@@ -125,6 +134,10 @@ BREAKS = {
         "What the numbers mean is missing: wflw_landmarks-1.2.json",
     ),
     "meaning cut": (lambda f: cut(f / f"{STEM}.json", 300), "not readable as JSON"),
+    "moment of another kind": (
+        lambda f: describe(f / f"{STEM}.json", moment=7),
+        "wflw_landmarks-1.2.json: moment is 7, expected dict, as test writes it",
+    ),
     "meaning of another kind": (lambda f: (f / f"{STEM}.json").write_text("{}"), "data is None, expected str, as test"),
     "no drawings": (
         lambda f: (f / f"{STEM}_overlays.png").unlink(),

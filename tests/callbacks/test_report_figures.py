@@ -29,7 +29,7 @@ def test_discs_are_as_large_as_errors():
         {"landmark": 1.0, "nme": 20.0, "fr10": 100.0, "x": 0.75, "y": 0.5},
     ]
     about = {"mean_normalizer": 0.5, "edges": [[0, 1]], "parts": {"eyes": [0, 1]}}
-    test = Measurement("x", [{}], about, [], rows, None, ())
+    test = Measurement("x", [{}], about, [], rows, None, "", "", ())
     drawn = face_map(test)
     apart = drawn.discs[1]["x"] - drawn.discs[0]["x"]  # the normaliser, half of the crop's side, on the drawing
     assert [disc["r"] / apart for disc in drawn.discs] == pytest.approx([0.10, 0.20])

@@ -72,17 +72,23 @@ def error(points, sample):
     return point_error(points, sample).mean()
 
 
+def point_variance(points, sample):
+    return (100 * (points - sample["landmarks"].numpy()) / float(sample["norm"])).var(axis=0).sum()
+
+
 def test_the_table_is_that_of_a_loop_over_the_faces(folder, evaluated):
     samples, found, mean = evaluated
     model = np.array([error(points, sample) for points, sample in zip(found, samples, strict=True)])
     shape = np.array([error(mean, sample) for sample in samples])
     table = {row["subset"]: row for row in rows(folder / "runs/run/test/wflw_landmarks-1.2.csv")}
     single = np.array([point_error(points, sample) for points, sample in zip(found, samples, strict=True)])
+    variance = np.array([point_variance(points, sample) for points, sample in zip(found, samples, strict=True)])
     assert list(table) == ["full", "pose", "expression", "illumination", "makeup", "occlusion", "blur"]
     for subset, row in table.items():
         column = list(table).index(subset) - 1
         members = [column < 0 or bool(sample["subsets"][column]) for sample in samples]
         assert int(row["faces"]) == sum(members)
+        assert float(row["point_var"]) == pytest.approx(variance[members].mean(), rel=1e-4)
         assert float(row["fr10_landmarks"]) == pytest.approx(100 * (single[members] > 10).mean(), abs=1e-3)
         for prefix, errors in (("", model[members]), ("mean_shape_", shape[members])):
             assert float(row[f"{prefix}nme"]) == pytest.approx(errors.mean(), abs=1e-3)
@@ -263,11 +269,8 @@ class Data:
 )
 def test_a_name_holds_all_that_changes_a_result(tmp_path, checkpoint, trained_at, normalizer, faces, stem):
     path = str(tmp_path / checkpoint) if checkpoint else None
-    if path:
-        (tmp_path / checkpoint).parent.mkdir(parents=True)
-        (tmp_path / "run").mkdir(exist_ok=True)
-        torch.save({"state_dict": {}, **({"input_size": trained_at} if trained_at else {})}, path)
-    assert result_stem(RunFolder(tmp_path / "run"), Data(), path, normalizer, faces) == stem
+    (tmp_path / "run").mkdir()
+    assert result_stem(RunFolder(tmp_path / "run"), Data(), path, trained_at, normalizer, faces) == stem
 
 
 def test_another_measurement_leaves_the_earlier_one(folder, monkeypatch, capsys):
@@ -302,6 +305,8 @@ def test_another_input_size_than_the_trained_one_is_told(folder, monkeypatch, ca
     assert "best.ckpt was trained at 32 pixels, data.init_args.size is 48" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in before} == before
     assert json.loads((folder / "runs/run/test/wflw_landmarks-1.2_48_pixels.json").read_text())["size"] == 48
+    run("predict", "--name", "run", "--data.init_args.size=48")
+    assert (folder / "runs/run/predictions/wflw_landmarks-1.2_48_pixels.csv").is_file()
 
 
 def test_two_maps_with_one_target_have_results_of_their_own(folder, monkeypatch):

@@ -1,8 +1,6 @@
-"""``python cli.py inspect`` on drawn data, clean and broken."""
+"""``python cli.py inspect`` on a drawn WFLW, clean and broken."""
 
-import csv
 import shutil
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,75 +8,19 @@ import pytest
 import yaml
 from PIL import Image
 
-from callbacks.inspection.checks import Split, annotation_checks
-from callbacks.inspection.findings import FAILED, LOOK, Check, Finding
-from callbacks.inspection.pictures import look_at
-from cli import main
-from datamodules.cofw import COFW, COFW68
-from datamodules.csv_landmarks import CSVLandmarks
-from datamodules.markup import WFLW_98
-from datamodules.w300vw import W300VW
+from callbacks.inspection.findings import FAILED, LOOK
 from datamodules.wflw import WFLW
-from tests.drawn_faces import WFLW_LISTS, save, write_csv, write_wflw
-from tests.drawn_matlab import write_cofw, write_cofw68
-from tests.drawn_videos import write_w300vw, write_wflw_v
-
-LISTS = {split: WFLW_LISTS / f"list_98pt_rect_attr_{split}.txt" for split in ("train", "test")}
-OUT = Path("runs/inspect/wflw")
-
-
-def inspect(*words):
-    """The command line in this process; the code it ends with."""
-    with pytest.raises(SystemExit) as end:
-        main(["inspect", *words])
-    return end.value.code
-
-
-@pytest.fixture(autouse=True)
-def one_drawing(monkeypatch):
-    monkeypatch.setattr("callbacks.inspection.inspect_data.DRAWN", 1)
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    """A clean drawn WFLW of as many faces as are published, and a config of it, in the working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(WFLW, "published", {"train": 24, "test": 12})
-    config = {"class_path": "datamodules.wflw.WFLW", "init_args": {"root": "data", "num_workers": 0, "size": 64}}
-    Path("wflw.yaml").write_text(yaml.safe_dump(config))
-    return write_wflw(tmp_path / "data", train=24, test=12)
-
-
-def findings(out=OUT):
-    with (out / "findings.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def images(root, split):
-    """The images of a split in the order of its list, two lines each."""
-    paths = (root / "WFLW_images").rglob(f"*_{split}_*.jpg")
-    return sorted(paths, key=lambda path: int(path.stem.split("_")[-1]))
-
-
-def change(root, line, how, split="train"):
-    """Change the cells of a line, counted from 1."""
-    lines = (root / LISTS[split]).read_text().splitlines()
-    lines[line - 1] = " ".join(how(lines[line - 1].split()))
-    (root / LISTS[split]).write_text("\n".join(lines) + "\n")
-
-
-def renumbered(cells):
-    points = np.array(cells[:196]).reshape(98, 2)[list(WFLW_98.flip)]
-    return [*points.ravel(), *cells[196:]]
-
-
-def moved(cells, by):
-    return [*(str(float(cell) + by) for cell in cells[:196]), *cells[196:]]
-
-
-def add_line(root, line, split="train"):
-    lines = (root / LISTS[split]).read_text().splitlines()
-    (root / LISTS[split]).write_text("\n".join([*lines, lines[line - 1]]) + "\n")
+from tests.callbacks.inspection.inspecting import (
+    LISTS,
+    OUT,
+    add_line,
+    change,
+    findings,
+    images,
+    inspect,
+    moved,
+    renumbered,
+)
 
 
 def test_clean_data_passes_and_is_drawn(root, capsys):
@@ -239,193 +181,3 @@ def test_a_mistake_is_one_sentence(words, root, capsys):
     assert MISTAKES[words] in (printed.out if not words else printed.err)
     assert not words or printed.err.count("\n") == 1, printed.err
     assert not OUT.exists()
-
-
-def test_faces_in_files_of_other_kinds(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write_cofw(tmp_path / "cofw")
-    write_cofw68(tmp_path / "cofw68")
-    write_w300vw(tmp_path / "300vw")
-    for reader in (COFW, COFW68, W300VW):
-        monkeypatch.setattr(reader, "published", dict.fromkeys(reader.published))
-    for name, class_path in (
-        ("cofw", "datamodules.cofw.COFW"),
-        ("cofw68", "datamodules.cofw.COFW68"),
-        ("300vw", "datamodules.w300vw.W300VW"),
-    ):
-        options = {"root": name, "num_workers": 0, "size": 64, "validation_fraction": 0.5}
-        Path("data.yaml").write_text(yaml.safe_dump({"class_path": class_path, "init_args": options}))
-        same = name == "300vw"  # its videos are drawn alike
-        assert inspect("--config", "data.yaml", "--out", name + "_found") == int(same)
-        checks = {finding["check"] for finding in findings(Path(name + "_found"))}
-        others = {"images that are also in train", "images that are also in val"} if same else {"faces"}
-        assert checks <= others
-        assert Path(name + "_found", "test.png").is_file()
-        assert Path(name + "_found", "train.png").is_file() == (name != "cofw68")
-    assert "COFW-68 has no training faces" in capsys.readouterr().out
-
-
-def test_videos_to_test_on_alone(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write_wflw_v(tmp_path / "wflw_v")
-    options = {"root": "wflw_v", "num_workers": 0, "size": 64}
-    Path("data.yaml").write_text(yaml.safe_dump({"class_path": "datamodules.wflw_v.WFLWV", "init_args": options}))
-    inspect("--config", "data.yaml", "--out", "found")
-    out = capsys.readouterr().out
-    assert "look: train: WFLWV: WFLW-V has test videos only; train on WFLW" in out
-    checks = {finding["check"] for finding in findings(Path("found"))}
-    assert checks <= {"faces", "faces listed twice"}  # its videos are drawn alike
-    assert Path("found/test.png").is_file()
-
-
-def test_missing_videos_are_listed_once_each(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_w300vw(tmp_path / "300vw")
-    monkeypatch.setattr(W300VW, "published", dict.fromkeys(W300VW.published))
-    gone = next(path for path in sorted(Path("300vw").iterdir()) if path.name >= "114")
-    (gone / "vid.avi").unlink()
-    options = {"root": "300vw", "num_workers": 0, "size": 64, "validation_fraction": 0.5}
-    Path("data.yaml").write_text(yaml.safe_dump({"class_path": "datamodules.w300vw.W300VW", "init_args": options}))
-    assert inspect("--config", "data.yaml", "--out", "found") == 1
-    missing = [finding for finding in findings(Path("found")) if finding["check"] == "missing images"]
-    assert [finding["finding"] for finding in missing] == [f"300vw/{gone.name}/vid.avi is not there"]
-
-
-def test_frames_that_repeat_within_one_identity_are_not_faults(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    root = write_csv(tmp_path / "faces", train=12, test=3)
-    lines = (root / "train.csv").read_text().splitlines()
-    lines = ["identity," + lines[0], *(f"p{i // 2},{line}" for i, line in enumerate(lines[1:]))]
-    shutil.copy(root / "train" / "0.png", root / "train" / "1.png")
-    lines[2] = "p0,1.png," + lines[1].split(",", 2)[2]
-    (root / "train.csv").write_text("\n".join(lines) + "\n")
-    options = {"root": str(root), "markup": "wflw-98", "num_workers": 0, "validation_fraction": 0.4}
-    config = {"class_path": "datamodules.csv_landmarks.CSVLandmarks", "init_args": options}
-    Path("data.yaml").write_text(yaml.safe_dump(config))
-    assert inspect("--config", "data.yaml", "--out", "found") == 0
-    (finding,) = findings(Path("found"))
-    assert (finding["check"], finding["verdict"]) == ("faces repeated in a photograph or video", LOOK)
-
-
-@pytest.fixture
-def photos(tmp_path, monkeypatch):
-    """Six images that nobody annotated, in the working directory, with a config of them."""
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    for i in range(6):
-        save(rng.integers(0, 256, (40 + i, 60, 3), np.uint8), tmp_path / f"photos/{i}.png")
-    options = {"root": "photos", "num_workers": 0, "size": 32}
-    config = {"class_path": "datamodules.unlabeled.UnlabeledFaces", "init_args": options}
-    Path("photos.yaml").write_text(yaml.safe_dump(config))
-    return tmp_path / "photos"
-
-
-def test_images_without_annotation_are_looked_at(photos, capsys):
-    assert inspect("--config", "photos.yaml", "--out", "found") == 0
-    table = capsys.readouterr().out
-    assert "unreadable images" in table
-    assert "landmarks" not in table
-    assert "left and right" not in table
-    assert findings(Path("found")) == []
-    assert Image.open("found/images.png").width == 2 * 560 + 6  # no close-up of landmarks
-
-
-def test_faults_of_images_without_annotation_are_found(photos):
-    shutil.copy(photos / "1.png", photos / "4.png")
-    (photos / "2.png").write_bytes((photos / "2.png").read_bytes()[:300])
-    assert inspect("--config", "photos.yaml", "--out", "found") == 1
-    found = {f["check"]: f for f in findings(Path("found"))}
-    assert found.keys() == {"unreadable images", "faces listed twice"}
-    assert {f["split"] for f in found.values()} == {"images"}
-    assert found["unreadable images"]["image"] == "photos/2.png"
-    assert found["faces listed twice"]["image"] == "photos/4.png"
-    assert found["faces listed twice"]["finding"] == "the same face as photos/1.png"
-
-
-def test_faults_of_boxes_without_landmarks_are_found(photos):
-    boxes = ["0.png,0,0,20,30", "0.png,30,0,50,30", "0.png,1,0,20,30", "1.png,-9,-9,30,30", "2.png,60,2,90,30"]
-    (photos / "boxes.csv").write_text("\n".join(["file,left,top,right,bottom", *boxes, "x.png,0,0,9,9"]) + "\n")
-    assert inspect("--config", "photos.yaml", "--data.init_args.boxes", "boxes.csv", "--out", "found") == 1
-    found = {(f["check"], f["annotation"], f["finding"]) for f in findings(Path("found"))}
-    line = "photos/boxes.csv: line "
-    assert found == {
-        ("faces listed twice", line + "4", f"the same face as {line}2"),
-        ("boxes outside their image", line + "6", "the box lies outside the image"),
-        ("missing images", line + "7", "photos/x.png is not there"),
-    }
-
-
-def mixture_of(labelled):
-    others = {"class_path": "datamodules.unlabeled.UnlabeledFaces", "init_args": {"root": "photos", "size": 64}}
-    init = {"labelled": labelled, "unlabelled": [others]}
-    Path("mixed.yaml").write_text(yaml.safe_dump({"class_path": "datamodules.mixture.Mixture", "init_args": init}))
-
-
-def test_the_annotated_faces_of_a_mixture_are_inspected(photos, root, capsys):
-    mixture_of(yaml.safe_load(Path("wflw.yaml").read_text()))
-    assert inspect("--config", "mixed.yaml", "--out", "found") == 0
-    printed = capsys.readouterr()
-    assert "24 / - / 12" in printed.out  # as published
-    assert "inspect looks at data.init_args.labelled alone" in printed.err
-    change(root, 7, renumbered)
-    images(root, "test")[0].unlink()
-    assert inspect("--config", "mixed.yaml", "--out", "found") == 1
-    checks = [(f["check"], f["annotation"].rpartition("_")[2]) for f in findings(Path("found"))]
-    assert sorted(checks) == [
-        ("faces with left and right exchanged", "train.txt: line 7"),
-        ("missing images", "test.txt: line 1"),
-    ]
-
-
-def test_a_mixture_inspects_videos_in_their_own_markup(photos, tmp_path, monkeypatch):
-    write_w300vw(tmp_path / "300vw")
-    monkeypatch.setattr(W300VW, "published", dict.fromkeys(W300VW.published))
-    options = {"root": "300vw", "num_workers": 0, "size": 64, "validation_fraction": 0.5, "convert_to": "aflw-17"}
-    mixture_of({"class_path": "datamodules.w300vw.W300VW", "init_args": options})
-    inspect("--config", "mixed.yaml", "--out", "found")
-    checks = {f["check"] for f in findings(Path("found"))}
-    assert checks == {"images that are also in train", "images that are also in val"}  # they are drawn alike
-    assert Path("found/train.png").is_file()
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_each_image_is_decoded_once_whatever_the_processes(num_workers, root):
-    data = WFLW(root=root)
-    dataset = data.dataset(data.load("train"))
-    images(root, "train")[4].write_bytes(b"no image")
-    steps = []
-    pictures = look_at(dataset, num_workers, steps.append)
-    assert steps[-1] == 12  # two faces each
-    assert list(pictures.problem) == [8]
-    assert np.flatnonzero(~pictures.readable).tolist() == [8, 9]
-    assert set(zip(pictures.width[:8], pictures.height[:8], strict=True)) == {(170, 110)}
-    assert (pictures.content[0::2] == pictures.content[1::2]).all()
-    assert len(np.unique(pictures.content)) == 12
-
-
-def test_memory_does_not_grow_with_the_images(tmp_path):
-    data = CSVLandmarks(root=write_csv(tmp_path, train=40, test=1), markup="wflw-98")
-    dataset = data.dataset(data.load("train"))
-    large = np.random.default_rng(0).integers(0, 256, (500, 500, 3), np.uint8)
-    dataset.read = lambda row: large + np.uint8(row)
-    tracemalloc.start()
-    look_at(dataset, 0, lambda done: None)
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert most < 6 * large.nbytes  # of 40 images
-
-
-def test_faces_without_a_box_are_not_outside_of_it(root):
-    faces = WFLW(root=root).load("train")
-    faces.box[3] = np.nan
-    faces.box[5] = (0, 0, 1, 1)
-    named = {check.name: check.findings for check in annotation_checks(Split("train", faces, None), WFLW_98)}
-    assert [finding.row for finding in named["faces mostly outside their box"]] == [5]
-    assert named["faces partly outside their box"] == []
-
-
-def test_a_check_knows_its_verdict():
-    assert Check("faces", "train", 3, None).verdict == "ok"
-    assert Check("faces", "train", 3, 3).verdict == "ok"
-    assert Check("faces", "train", 2, 3).verdict == FAILED
-    assert Check("some", "test", 1, 0, LOOK, [Finding("test", 0, "a", "b", "c")]).verdict == LOOK
