@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 
 from datamodules.faces import Faces
-from datamodules.landmark_data import ROOT
 from datamodules.markup import AFLW_19
 from datamodules.matlab_files import read_matlab
 from datamodules.published_data import PublishedData
@@ -42,15 +41,12 @@ class AFLW(PublishedData):
     usual_box = "provided-1.0"
     usual_normalizer = "provided-box"
     published: ClassVar[Mapping[str, int]] = {"train": TRAINING_FACES, "test": 4386}
+    holds, prepared_as = "AFLWinfo_release.mat and data/flickr", "aflw"
 
     def load(self, split: str) -> Faces:
         """Read the rows of one split; see `Faces` and `matlab_files` for what is refused."""
         path = self.root / "AFLWinfo_release.mat"
-        table = read_matlab(
-            path,
-            ("bbox", "data", "mask_new", "nameList", "ra"),
-            f"set data.init_args.root to the folder that holds AFLWinfo_release.mat and data/flickr {ROOT}",
-        )
+        table = read_matlab(path, ("bbox", "data", "mask_new", "nameList", "ra"), self.remedy)
         data = table.numbers("data", 38)
         count = len(data)
         box = table.numbers("bbox", 4, count)[:, [0, 2, 1, 3]]

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from datamodules.crop import Floats, landmark_box
 from datamodules.faces import Faces
-from datamodules.landmark_data import ROOT
 from datamodules.markup import BBC_7
 from datamodules.matlab_files import read_matlab
 from datamodules.published_data import PublishedData
@@ -19,7 +18,6 @@ VIDEOS = {"train": range(1, 11), "val": range(11, 16), "test": range(16, 21)}
 FIELDS = ("type", "train_frames", "train_joints", "test_frames", "test_joints")  # of the toolkit's struct of videos
 LOOSE = 60  # pixels that a training box has beyond the joints on each side
 SIDE = 300  # of the box of validation and test, in pixels
-REMEDY = f"set data.init_args.root to the folder that holds code/bbcpose.mat and the videos 1 to 20 {ROOT}"
 
 
 class BBCPose(PublishedData):
@@ -48,6 +46,8 @@ class BBCPose(PublishedData):
     usual_normalizer = "crop-size"
     radii = (Radius(12), Radius(6, side=128))
     published: ClassVar[Mapping[str, int | None]] = {"train": None, "val": 1000, "test": 1000}
+    holds = "code/bbcpose.mat, code/results.mat and the videos 1 to 20"
+    prepared_as = "bbc_pose"
 
     @property
     def title(self) -> str:
@@ -62,10 +62,10 @@ class BBCPose(PublishedData):
         """Read the annotation of a split's videos; see `Faces` for what else is refused."""
         if split == "test":
             source = self.root / "code/results.mat"
-            video, frame, joints = _test_frames(source)
+            video, frame, joints = _test_frames(source, self.remedy)
         else:
             source = self.root / "code/bbcpose.mat"
-            video, frame, joints = _video_frames(source, split)
+            video, frame, joints = _video_frames(source, split, self.remedy)
         box = landmark_box(joints)
         middle = (box[:, :2] + box[:, 2:]) / 2
         if split == "train":
@@ -84,12 +84,12 @@ class BBCPose(PublishedData):
         )
 
 
-def _video_frames(path: Path, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+def _video_frames(path: Path, split: str, remedy: str) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """Video (M,), frame (M,) and joints (M, 7, 2) of the training or validation videos.
 
     The struct has 92 elements, of which those from the 21st on are the videos of Extended BBC Pose.
     """
-    videos = read_matlab(path, ["bbcpose"], REMEDY).variables["bbcpose"].ravel()
+    videos = read_matlab(path, ["bbcpose"], remedy).variables["bbcpose"].ravel()
     missing = [field for field in FIELDS if field not in (videos.dtype.names or ())]
     if missing or len(videos) < VIDEOS["test"][-1]:
         found = f"no field {missing[0]}" if missing else f"{len(videos)} videos"
@@ -109,9 +109,9 @@ def _video_frames(path: Path, split: str) -> tuple[NDArray[np.int64], NDArray[np
     return np.concatenate(numbers), np.concatenate(frames), np.concatenate(joints)
 
 
-def _test_frames(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+def _test_frames(path: Path, remedy: str) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """Video (M,), frame (M,) and joints (M, 7, 2) of the test."""
-    results = read_matlab(path, ["results"], REMEDY).variables["results"]
+    results = read_matlab(path, ["results"], remedy).variables["results"]
     names = results.dtype.names or ()
     if results.size != 1 or len(names) < 3 or names[0] != "gt":
         raise ValueError(

@@ -9,13 +9,11 @@ from datamodules.annotation_table import read_list
 from datamodules.crop import Floats
 from datamodules.faces import Faces, split_validation
 from datamodules.file_index import FileList, list_files, parsed
-from datamodules.landmark_data import ROOT
 from datamodules.markup import CAT_9
 from datamodules.published_data import PublishedData
 
 LISTS = {"train": "cat_train_images.txt", "test": "cat_test_images.txt"}
 TEST_SHARE, TEST_SEED = 0.3, -1  # another seed than any of the validation split, which may not be negative
-REMEDY = f"set data.init_args.root to the folder that holds CAT_00 to CAT_06 {ROOT}"
 KNOWN_ERROR = (
     "the archives have CAT_00/00000003_019.jpg.cat, to which there is no image, and lack CAT_00/00000003_015.jpg.cat, "
     "which is published beside them: delete the one and put the other in its place"
@@ -43,6 +41,7 @@ class CatHead(PublishedData):
 
     annotated = CAT_9
     usual_box = "landmarks-1.5"
+    holds, prepared_as = "CAT_00 to CAT_06", "cat_head"
 
     @property
     def title(self) -> str:
@@ -71,7 +70,7 @@ class CatHead(PublishedData):
 
     def _annotated_images(self) -> tuple[FileList, NDArray[np.str_]]:
         """The annotation files and the images (M,) beside them, below ``root``; refuses one without the other."""
-        files, images = (list_files(self.root, (suffix,), REMEDY) for suffix in (".cat", ".jpg"))
+        files, images = (list_files(self.root, (suffix,), self.remedy) for suffix in (".cat", ".jpg"))
         names = np.array([name.removesuffix(".cat") for name in files.name.tolist()])
         for name in np.setdiff1d(names, images.name):
             remedy = KNOWN_ERROR if Path(name).name == "00000003_019.jpg" else "get the image again"

@@ -12,7 +12,6 @@ from datamodules.crop import Floats
 from datamodules.face_dataset import FaceDataset
 from datamodules.faces import Faces, split_validation
 from datamodules.image_files import image_size
-from datamodules.landmark_data import ROOT
 from datamodules.markup import CELEBA_5
 from datamodules.published_data import PublishedData
 
@@ -22,7 +21,6 @@ MAFL_LISTS = {"train": "MAFL/training.txt", "test": "MAFL/testing.txt"}
 COORDINATES = landmark_columns(CELEBA_5.num_landmarks)
 PARTITIONS = {"train": "0", "val": "1", "test": "2"}
 SIZE = 178, 218  # width and height of every aligned image, in pixels
-REMEDY = f"set data.init_args.root to the folder that holds Anno, Eval, Img and MAFL {ROOT}"
 
 
 class CelebA(PublishedData):
@@ -45,8 +43,8 @@ class CelebA(PublishedData):
 
     annotated = CELEBA_5
     usual_box = "celeba-imm"
-    # How many of 162,770 and 19,867 MAFL leaves to train and validate is not published.
-    published: ClassVar[Mapping[str, int | None]] = {"train": None, "val": None, "test": 19962}
+    published: ClassVar[Mapping[str, int]] = {"train": 162_770, "val": 19_867, "test": 19_962}  # faces of MAFL included
+    holds, prepared_as = "Anno, Eval, Img and MAFL", "celeba"
 
     def fit_faces(self) -> tuple[Faces, Faces]:
         """The partitions for training and validation, without MAFL."""
@@ -57,10 +55,21 @@ class CelebA(PublishedData):
         """Read the landmarks and the lists that make the split; see `annotation_table` for what else is refused."""
         return self._read(split)[0]
 
+    def published_counts(self, split: str) -> Mapping[int, str]:
+        """Without the faces of MAFL, of which it is not published how many are in which split."""
+        counts = super().published_counts(split)
+        if split == "test":
+            return counts
+        path = self.root / PARTITION
+        table = read_list(path, ["image", "partition"], self.remedy)
+        of_mafl = self.of_mafl(path, np.array(table.text("image")), "train", "test")
+        left_out = int((of_mafl & (np.array(table.text("partition")) == PARTITIONS[split])).sum())
+        return {count - left_out: f"as published, without {left_out:,} of MAFL" for count in counts}
+
     def _read(self, *splits: str) -> list[Faces]:
         """The faces of these splits, all out of one reading of each list."""
         path = self.root / LANDMARKS
-        table = read_list(path, ["image", *COORDINATES], REMEDY, header=2)
+        table = read_list(path, ["image", *COORDINATES], self.remedy, header=2)
         names = np.array(table.text("image"))
         _check_count(path, len(names))
         chosen = self.chosen(path, names, splits)
@@ -84,7 +93,7 @@ class CelebA(PublishedData):
 
     def chosen(self, path: Path, names: NDArray[np.str_], splits: Sequence[str]) -> list[NDArray[np.bool_]]:
         """For each split, which of the images (M,) of ``path`` are in it."""
-        partition = _partition(self.root / PARTITION, path, names)
+        partition = _partition(self.root / PARTITION, path, names, self.remedy)
         chosen = {split: partition == PARTITIONS[split] for split in splits}
         if fitted := chosen.keys() - {"test"}:
             others = ~self.of_mafl(path, names, "train", "test")
@@ -95,7 +104,7 @@ class CelebA(PublishedData):
         """Which of the images (M,) of ``path`` are in one of these lists of MAFL."""
         listed = np.zeros(len(names), bool)
         for split in splits:
-            table = read_list(self.root / MAFL_LISTS[split], ["image"], REMEDY)
+            table = read_list(self.root / MAFL_LISTS[split], ["image"], self.remedy)
             images = np.array(table.text("image"))
             for row in np.flatnonzero(~np.isin(images, names)).tolist():
                 raise ValueError(
@@ -129,11 +138,16 @@ class MAFL(CelebA):
         and the rest: see `PublishedData`.
     """
 
-    published: ClassVar[Mapping[str, int | None]] = {"train": 19000, "test": 1000}
+    published: ClassVar[Mapping[str, int]] = {"train": 19_000, "test": 1_000}
+    holds, prepared_as = "Anno, Img and MAFL", "mafl"
 
     def fit_faces(self) -> tuple[Faces, Faces]:
         """The training list, with validation faces taken out of it."""
         return split_validation(self.load("train"), self.validation_fraction, self.seed)
+
+    def published_counts(self, split: str) -> Mapping[int, str]:
+        """Those of its lists."""
+        return PublishedData.published_counts(self, split)
 
     def chosen(self, path: Path, names: NDArray[np.str_], splits: Sequence[str]) -> list[NDArray[np.bool_]]:
         """For each split, which of the images (M,) of ``path`` are in MAFL's list of it."""
@@ -150,9 +164,9 @@ def _check_count(path: Path, count: int) -> None:
         )
 
 
-def _partition(path: Path, landmarks: Path, names: NDArray[np.str_]) -> NDArray[np.str_]:
+def _partition(path: Path, landmarks: Path, names: NDArray[np.str_], remedy: str) -> NDArray[np.str_]:
     """Partition (M,) of each image: the list must have those of ``landmarks``, in their order."""
-    table = read_list(path, ["image", "partition"], REMEDY)
+    table = read_list(path, ["image", "partition"], remedy)
     images, partition = np.array(table.text("image")), np.array(table.text("partition"))
     line = np.array(table.line)
     shared = min(len(images), len(names))

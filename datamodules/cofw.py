@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from datamodules.crop import Floats
 from datamodules.face_dataset import FaceDataset
 from datamodules.faces import Faces
-from datamodules.landmark_data import ROOT
 from datamodules.markup import COFW_29, IBUG_68
 from datamodules.matlab_files import MatlabImages, read_matlab
 from datamodules.published_data import PublishedData
 from datamodules.transforms import Image
 
 FILES = {"train": ("COFW_train_color.mat", "Tr"), "test": ("COFW_test_color.mat", "T")}  # its variables end so
-REMEDY = f"set data.init_args.root to the folder that holds COFW_train_color.mat and COFW_test_color.mat {ROOT}"
 
 
 class COFW(PublishedData):
@@ -39,11 +37,12 @@ class COFW(PublishedData):
     annotated = COFW_29
     usual_box = "provided-1.0"
     published: ClassVar[Mapping[str, int]] = {"train": 1345, "test": 507}
+    holds, prepared_as = "COFW_train_color.mat and COFW_test_color.mat", "cofw"
 
     def load(self, split: str) -> Faces:
         """Read one of the two files but for its pixels; see `Faces` and `matlab_files` for what is refused."""
         images, ending = self.images(split), FILES[split][1]
-        table = read_matlab(images.path, (f"phis{ending}", f"bboxes{ending}"), REMEDY)
+        table = read_matlab(images.path, (f"phis{ending}", f"bboxes{ending}"), self.remedy)
         phis = table.numbers(f"phis{ending}", 87, len(images))
         return self._faces(
             images,
@@ -55,7 +54,7 @@ class COFW(PublishedData):
     def images(self, split: str) -> MatlabImages:
         """The images of a split."""
         name, ending = FILES[split]
-        return MatlabImages(self.root / name, f"Is{ending}", REMEDY)
+        return MatlabImages(self.root / name, f"Is{ending}", self.remedy)
 
     def dataset(self, faces: Faces) -> FaceDataset:
         """Crops of faces whose images are read out of the file when they are asked for."""
@@ -92,6 +91,8 @@ class COFW68(COFW):
     annotated = IBUG_68
     usual_box = "provided-1.3"
     published: ClassVar[Mapping[str, int]] = {"test": 507}
+    holds = "COFW_test_color.mat, cofw68_test_annotations and cofw68_test_bboxes.mat"
+    prepared_as = "cofw68"
 
     @property
     def title(self) -> str:
@@ -109,10 +110,9 @@ class COFW68(COFW):
                 "COFW-68 has no training faces; train on 300-W (datamodules.w300.W300), and test that run with "
                 "python cli.py test --config <its config> --config data/cofw68.yaml"
             )
-        remedy = f"set data.init_args.root to the folder that holds it and cofw68_test_annotations {ROOT}"
         images = self.images("test")
-        boxes = read_matlab(self.root / "cofw68_test_bboxes.mat", ("bboxes",), remedy)
-        points, occluded = zip(*(self._annotation(i + 1, remedy) for i in range(len(images))), strict=True)
+        boxes = read_matlab(self.root / "cofw68_test_bboxes.mat", ("bboxes",), self.remedy)
+        points, occluded = zip(*(self._annotation(i + 1) for i in range(len(images))), strict=True)
         return self._faces(
             images,
             landmarks=np.array(points) - 1,
@@ -120,10 +120,10 @@ class COFW68(COFW):
             box=corners(boxes.numbers("bboxes", 4, len(images))),
         )
 
-    def _annotation(self, number: int, remedy: str) -> tuple[Floats, NDArray[np.bool_]]:
+    def _annotation(self, number: int) -> tuple[Floats, NDArray[np.bool_]]:
         """Points (68, 2) and whether they are occluded (68,) of a face, counted from 1."""
         path: Path = self.root / f"cofw68_test_annotations/{number}_points.mat"
-        table = read_matlab(path, ("Points", "Occ"), remedy)
+        table = read_matlab(path, ("Points", "Occ"), self.remedy)
         return table.numbers("Points", 2, 68), table.flags("Occ", 1, 68)[:, 0]
 
 

@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from datamodules.landmark_data import LandmarkDataModule, data_root
-from datamodules.perturbations import Perturbation
-from datamodules.transforms import Augmentation
+from datamodules.landmark_data import ROOT, LandmarkDataModule, data_root
 
 
 class PublishedData(LandmarkDataModule):
@@ -14,49 +12,27 @@ class PublishedData(LandmarkDataModule):
 
     Args:
         root: folder of the dataset; each class says what is in it.
-        box: None is ``usual_box`` of the class.
-        normalizer: None is ``usual_normalizer`` of the class, or else the markup's default.
-        size, batch_size, num_workers, validation_fraction, augmentation, seed, convert_to, perturbation,
-            cache: see `LandmarkDataModule`.
+        box: a name of `crop.BOX_CONVENTIONS`; None is ``usual_box`` of the class, or else ``landmarks-1.2``.
+        options: see `LandmarkDataModule`.
     """
 
-    usual_box: ClassVar[str] = "landmarks-1.2"
-    usual_normalizer: ClassVar[str | None] = None
     # The splits there are to load, and how many faces each has where nothing is missing, None where that is not known.
     published: ClassVar[Mapping[str, int | None]] = {"train": None, "test": None}
+    holds: ClassVar[str]  # what is in ``root``, for sentences
+    prepared_as: ClassVar[str] = ""  # its name for ``python cli.py prepare``; none where that does not know it
 
-    def __init__(
-        self,
-        root: Path,
-        size: int = 256,
-        box: str | None = None,
-        normalizer: str | None = None,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        validation_fraction: float = 0.1,
-        augmentation: Augmentation | None = None,
-        seed: int = 0,
-        convert_to: str | None = None,
-        perturbation: Perturbation | None = None,
-        cache: Path | None = None,
-    ) -> None:
-        super().__init__(
-            self.annotated,
-            size,
-            box or self.usual_box,
-            normalizer,
-            batch_size,
-            num_workers,
-            validation_fraction,
-            augmentation,
-            seed,
-            convert_to,
-            perturbation,
-            cache,
-        )
+    # ``box`` is not left to the options, so that --data.help shows what each class says of it.
+    def __init__(self, root: Path, box: str | None = None, **options: Any) -> None:
+        super().__init__(self.annotated, box=box, **options)
         self.root = data_root(root)
 
     @property
-    def default_normalizer(self) -> str:
-        """The normaliser of the field's tables for this data."""
-        return self.usual_normalizer or super().default_normalizer
+    def remedy(self) -> str:
+        """What to do where a file or a folder of the dataset is not found, for the end of a sentence."""
+        prepare = f"; python cli.py prepare {self.prepared_as} says where to get it" if self.prepared_as else ""
+        return f"set data.init_args.root to the folder that holds {self.holds} {ROOT}{prepare}"
+
+    def published_counts(self, split: str) -> Mapping[int, str]:
+        """How many faces a split may have where nothing is missing, and who says so; empty where that is not known."""
+        count = self.published[split]
+        return {} if count is None else {count: "as published"}

@@ -9,7 +9,6 @@ import numpy as np
 
 from datamodules.crop import Floats
 from datamodules.faces import Faces
-from datamodules.landmark_data import ROOT
 from datamodules.markup import IBUG_68
 from datamodules.matlab_files import read_matlab
 from datamodules.pts_files import annotated_images, read_pts
@@ -37,6 +36,8 @@ class W300(PublishedData):
     usual_box = "landmarks-1.25"
     subset_names = ("common", "challenge")
     published: ClassVar[Mapping[str, int]] = {"train": 3148, "test": 689}
+    holds = "afw, helen/trainset, helen/testset, lfpw/trainset, lfpw/testset and ibug"
+    prepared_as = "w300"
     test_folders: ClassVar[Mapping[str, str]] = {  # and the subset that each is
         "helen/testset": "common",
         "lfpw/testset": "common",
@@ -51,10 +52,9 @@ class W300(PublishedData):
     def load(self, split: str) -> Faces:
         """Read the folders of a split; see `Faces` and `pts_files` for what is refused."""
         folders = self.test_folders if split == "test" else dict.fromkeys(TRAIN, "")
-        remedy = f"set data.init_args.root to the folder that holds {', '.join(folders)} {ROOT}"
         images, points, boxes, subsets, photographs = [], [], [], [], []
         for folder, subset in folders.items():
-            faces = annotated_images(self.root / folder, remedy)
+            faces = annotated_images(self.root / folder, self.remedy)
             names = [Path(face.image).stem for face in faces]
             images += [face.image for face in faces]
             points += [read_pts(face.pts, IBUG_68.num_landmarks) for face in faces]
@@ -83,6 +83,8 @@ class W300Private(W300):
 
     subset_names = ("indoor", "outdoor")
     published: ClassVar[Mapping[str, int]] = {"train": 3148, "test": 600}
+    holds = "afw, helen/trainset, lfpw/trainset, Test/01_Indoor and Test/02_Outdoor"
+    prepared_as = "w300_private"
     test_folders: ClassVar[Mapping[str, str]] = {"Test/01_Indoor": "indoor", "Test/02_Outdoor": "outdoor"}
 
     @property

@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 
 from datamodules.file_index import list_files, parsed
-from datamodules.landmark_data import ROOT
 from datamodules.markup import IBUG_68
 from datamodules.pts_files import read_pts
 from datamodules.video_data import VideoData
@@ -103,6 +102,7 @@ class W300VW(VideoData):
     usual_box = "landmarks-1.25"
     subset_names = tuple(SCENARIOS)
     published: ClassVar[Mapping[str, int]] = {"train": 95_192, "test": 62_135 + 32_805 + 26_338}
+    holds, prepared_as = "001, 002 and so on", "w300vw"
     unscored: ClassVar[Mapping[str, str]] = UNSCORED
     nose = 33  # its base, between the nostrils: "the 34th landmark" in the Wasserstein loss's paper
 
@@ -113,13 +113,12 @@ class W300VW(VideoData):
 
     def load(self, split: str) -> VideoFaces:
         """Read the labels of a split; see `Faces` and `pts_files` for what is refused."""
-        remedy = f"set data.init_args.root to the folder that holds 001, 002 and so on {ROOT}"
-        files = list_files(self.root, (".pts",), remedy)
+        files = list_files(self.root, (".pts",), self.remedy)
         videos, numbers = _names(self.root, files.name.tolist())
         points = parsed(files, partial(read_pts, num_landmarks=IBUG_68.num_landmarks))
         rows = np.array([(video in SCENARIO) == (split == "test") for video in videos])
         if not rows.any():
-            raise FileNotFoundError(f"{self.root} has none of the {split} videos of 300VW; {remedy}")
+            raise FileNotFoundError(f"{self.root} has none of the {split} videos of 300VW; {self.remedy}")
         names, number = np.array(videos)[rows], np.array(numbers)[rows]
         _, first, place, counts = np.unique(names, return_index=True, return_inverse=True, return_counts=True)
         length = counts[place]

@@ -7,7 +7,6 @@ import numpy as np
 
 from datamodules.annotation_table import BOX_COLUMNS, landmark_columns, read_list
 from datamodules.faces import Faces
-from datamodules.landmark_data import ROOT
 from datamodules.markup import WFLW_98
 from datamodules.published_data import PublishedData
 
@@ -32,15 +31,12 @@ class WFLW(PublishedData):
     subset_names = ATTRIBUTES
     annotated = WFLW_98
     published: ClassVar[Mapping[str, int]] = {"train": 7500, "test": 2500}
+    holds, prepared_as = "WFLW_images and WFLW_annotations", "wflw"
 
     def load(self, split: str) -> Faces:
         """Read one of the two lists; see `Faces` and `annotation_table` for what is refused."""
         path = self.root / f"WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}.txt"
-        table = read_list(
-            path,
-            COLUMNS,
-            f"set data.init_args.root to the folder that holds WFLW_images and WFLW_annotations {ROOT}",
-        )
+        table = read_list(path, COLUMNS, self.remedy)
         names = table.text("image")
         return Faces(
             source=path,

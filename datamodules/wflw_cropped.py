@@ -13,7 +13,6 @@ from datamodules.crop import Floats
 from datamodules.face_dataset import FaceDataset
 from datamodules.faces import Faces
 from datamodules.image_files import image_size
-from datamodules.landmark_data import ROOT
 from datamodules.markup import WFLW_98
 from datamodules.published_data import PublishedData
 from datamodules.wflw import ATTRIBUTES
@@ -47,6 +46,7 @@ class WFLWCropped(PublishedData):
     subset_names = ATTRIBUTES
     annotated = WFLW_98
     published: ClassVar[Mapping[str, int]] = {"train": 7500, "test": 2500}
+    holds, prepared_as = "train, test and the lists train.txt and test.txt to test_blur.txt", "wflw_cropped"
     usual_box = "image"
 
     def load(self, split: str) -> Faces:
@@ -77,11 +77,7 @@ class WFLWCropped(PublishedData):
 
     def _read(self, split: str) -> tuple[AnnotationTable, Floats]:
         path = self.root / f"{split}.txt"
-        table = read_list(
-            path,
-            ["image", *COORDINATES],
-            f"set data.init_args.root to the folder of the cropped faces and their lists {ROOT}",
-        )
+        table = read_list(path, ["image", *COORDINATES], self.remedy)
         shares = table.numbers(COORDINATES)
         for row, column in np.argwhere((shares < -BEYOND) | (shares > 1 + BEYOND)):
             raise ValueError(

@@ -8,7 +8,6 @@ import numpy as np
 
 from datamodules.annotation_table import read_list
 from datamodules.crop import Floats
-from datamodules.landmark_data import ROOT
 from datamodules.markup import WFLW_98
 from datamodules.video_data import VideoData
 from datamodules.video_faces import VideoFaces
@@ -35,6 +34,8 @@ class WFLWV(VideoData):
 
     annotated = WFLW_98
     published: ClassVar[Mapping[str, int | None]] = {"test": None}
+    holds = "videos, landmarks, bboxes, easy_video_IDs.txt and hard_video_IDs.txt"
+    prepared_as = "wflw_v"
     usual_box = "provided-1.2"
     subset_names = SUBSETS
     nose = 57  # its base, between the nostrils: landmark 33 of iBUG's 68
@@ -56,7 +57,7 @@ class WFLWV(VideoData):
                 "WFLW-V has test videos only; train on WFLW (data.class_path datamodules.wflw.WFLW) and test the run "
                 "with --config data/wflw_v.yaml"
             )
-        subset = _listed(self.root)
+        subset = _listed(self.root, self.remedy)
         landmarks, boxes = zip(*(_labels(self.root, video) for video in subset), strict=True)
         length = np.array([len(points) for points in landmarks])
         names = np.repeat(list(subset), length)
@@ -77,9 +78,8 @@ class WFLWV(VideoData):
         )
 
 
-def _listed(root: Path) -> dict[str, str]:
+def _listed(root: Path, remedy: str) -> dict[str, str]:
     """The subset of each video of the two lists."""
-    remedy = f"set data.init_args.root to the folder that holds it, videos, landmarks and bboxes {ROOT}"
     subset: dict[str, str] = {}
     for name in SUBSETS:
         table = read_list(root / f"{name}_video_IDs.txt", ["video"], remedy)

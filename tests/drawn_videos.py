@@ -65,13 +65,17 @@ def moving_face(face, count, phase=0.0):
     return np.round(face * 20 + centre[:, None], 3)
 
 
+def write_face_video(path, points, markup, **options):
+    """A video of a face with these points (count, N, 2), each frame marked with its number."""
+    write_video(path, [marked(draw([face], WIDTH, HEIGHT, markup), i) for i, face in enumerate(points)], **options)
+
+
 def write_w300vw(root, lengths=VIDEOS_300VW):
     """300VW in ``root`` with these numbers of frames, each marked with its number; the points by video."""
     points = {}
     for video, count in lengths.items():
         points[video] = moving_face(ibug_face(), count, phase=int(video) % 5)
-        images = [marked(draw([face], WIDTH, HEIGHT, IBUG_68), i) for i, face in enumerate(points[video])]
-        write_video(root / video / "vid.avi", images)
+        write_face_video(root / video / "vid.avi", points[video], IBUG_68)
         for i, face in enumerate(points[video]):
             write_pts(root / video / "annot" / f"{i + 1:06}.pts", face)
     return points
@@ -84,8 +88,7 @@ def write_wflw_v(root, videos=VIDEOS_WFLW_V, count=6):
         (root / folder).mkdir(parents=True)
     for i, video in enumerate(videos):
         points[video] = moving_face(wflw_face(), count + i)
-        images = [marked(draw([face], WIDTH, HEIGHT, WFLW_98), j) for j, face in enumerate(points[video])]
-        write_video(root / "videos" / f"{video}.mp4", images, "libx264", b_frames=2)
+        write_face_video(root / "videos" / f"{video}.mp4", points[video], WFLW_98, codec="libx264", b_frames=2)
         box = np.concatenate([points[video].min(axis=1) - 2, points[video].max(axis=1) + 3], axis=1)
         np.save(root / "landmarks" / f"{video}.npy", points[video])
         np.save(root / "bboxes" / f"{video}.npy", np.pad(box, ((0, 0), (0, 1)), constant_values=0.9))

@@ -19,18 +19,20 @@ from datamodules.preparation.unpack import Contents, compare, filling, survey, u
 USAGE = f"""usage: python cli.py prepare NAME --archives FILE [FILE ...] --root FOLDER
 
 Unpacks the archives of a published dataset into the folders that its reader expects, and counts its faces.
-Without --archives it says where the dataset is published. Started again, it goes on where it was stopped.
+With --root alone it unpacks nothing, but checks the folder: what is missing, and the faces against those published.
+With neither it says where the dataset is published. Started again, it goes on where it was stopped.
 
   NAME            one of: {", ".join(PUBLISHED)}
   --archives ...  tar, tar.gz, tar.bz2, tar.xz, zip, or single files; all at once or some at a time
-  --root FOLDER   where to unpack; it becomes data.init_args.root"""
+  --root FOLDER   where to unpack, or what to check; it becomes data.init_args.root"""
 
 
 class _Words(argparse.ArgumentParser):
     """Says what is wrong in one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; python cli.py prepare --help says more", file=sys.stderr)
+        more = "" if message.endswith("?") else "; python cli.py prepare --help says more"
+        print(f"error: {message}{more}", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -53,15 +55,15 @@ def main(words: Sequence[str]) -> None:
         near = difflib.get_close_matches(unknown[0].partition("=")[0], ["--archives", "--root"], n=1)
         parser.error(f"there is no option '{unknown[0]}'" + (f"; did you mean {near[0]}?" if near else ""))
     if given.name not in PUBLISHED:
-        near = difflib.get_close_matches(given.name, PUBLISHED, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"expected one of: {', '.join(PUBLISHED)}"
-        parser.error(f"'{given.name}' is no dataset that can be prepared; {hint}")
-    if not given.archives:
-        print(where_published(given.name))
-    elif not given.root:
+        parser.error(f"'{given.name}' is no dataset that can be prepared; {_hint(given.name)}")
+    if given.archives and not given.root:
         parser.error("--root is missing, the folder to unpack into")
-    else:
+    if given.archives:
         prepare(given.name, given.archives, given.root)
+    elif given.root:
+        check(given.name, given.root)
+    else:
+        print(where_published(given.name))
 
 
 def where_published(name: str) -> str:
@@ -101,11 +103,26 @@ def prepare(name: str, archives: Sequence[Path], root: Path) -> None:
         for archive in archives:
             with _progress(f"unpacking {archive.name}", archive) as advance:
                 unpack(archive, places, root, advance)
+    check(name, root)
+
+
+def check(name: str, root: Path) -> None:
+    """Say whether a dataset is whole in ``root``, and how many faces it has.
+
+    Raises:
+        FileNotFoundError, ValueError: one sentence that names the missing part or the count.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"--root {root} is no folder, expected that of {name}; unpack it there with: python cli.py prepare {name} "
+            f"--archives FILE [FILE ...] --root {root}"
+        )
+    published = PUBLISHED[name]
     if missing := [path for path in published.needs if not any(root.glob(path))]:
+        others = f" (and {len(missing) - 1} more: {', '.join(missing[1:])})" if len(missing) > 1 else ""
         raise ValueError(
-            f"{root} still lacks {missing[0]}, which is in {published.needs[missing[0]]}"
-            + (f" (and {len(missing) - 1} more)" if len(missing) > 1 else "")
-            + "; give the missing archives with --archives, what is unpacked stays"
+            f"{root} still lacks {missing[0]}, which is in {published.needs[missing[0]]}{others}; give the missing "
+            "archives with --archives, what is unpacked stays"
         )
     check_counts(published, root)
 
@@ -120,15 +137,28 @@ def check_counts(published: PublishedSet, root: Path) -> None:
     for reader in published.readers:
         module, _, name = reader.rpartition(".")
         data = getattr(import_module(module), name)(root=root)
-        for split, count in data.published.items():
-            found = len(data.dataset(data.load(split)))
-            if count not in (None, found):
+        for split in data.published:
+            found, counts = len(data.dataset(data.load(split))), data.published_counts(split)
+            if counts and found not in counts:
+                expected = " or ".join(f"{count:,} {source}" for count, source in counts.items())
                 raise ValueError(
-                    f"{root} has {found:,} {split} faces of {data.title}, expected {count:,} as published; an "
-                    "archive is incomplete or of another release"
+                    f"{root} has {found:,} {split} faces of {data.title}, expected {expected}; an archive is "
+                    "incomplete or of another release"
                 )
-            print(f"{data.title}, {split}: {found:,} faces" + (", as published" if count else ""))
+            print(f"{data.title}, {split}: {found:,} faces" + (f", {counts[found]}" if counts else ""))
         print(f"ready: data.class_path: {reader}, data.init_args.root: {root}")
+
+
+def _hint(name: str) -> str:
+    """The dataset that was meant, by its letters and then its digits, so that 300-W is w300; else all of them."""
+    spelled = {_spelled(known): known for known in PUBLISHED}
+    near = difflib.get_close_matches(_spelled(name), spelled, n=1)
+    return f"did you mean {spelled[near[0]]}?" if near else f"expected one of: {', '.join(PUBLISHED)}"
+
+
+def _spelled(name: str) -> str:
+    letters = "".join(filter(str.isalpha, name.lower()))
+    return letters + "".join(filter(str.isdigit, name))
 
 
 def _nothing_of(name: str, archive: Path, found: Contents) -> str:

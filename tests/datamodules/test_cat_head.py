@@ -14,6 +14,8 @@ from datamodules.crop import transform
 from datamodules.file_index import list_files
 from tests.drawn_cats import write_cat, write_cats
 from tests.experiment import run, write_experiment
+from tests.image_pixels import landmarks_in_image
+from tests.one_sentence import one_sentence
 
 SAMPLES = Path(os.environ.get("LANDMARK_DATA", ""), "tiny_samples")
 CAT = "CAT_00/00000001_007.jpg"  # the second in order
@@ -220,11 +222,8 @@ BAD_FILES = {
 @pytest.mark.parametrize(("spoil", "sentence"), BAD_FILES.values(), ids=BAD_FILES)
 def test_bad_files_are_a_sentence_at_start(root, spoil, sentence):
     spoil(root)
-    with pytest.raises((ValueError, FileNotFoundError)) as error:
+    with one_sentence(sentence, root):
         CatHead(root).setup("test")
-    assert sentence in str(error.value)
-    assert str(root) in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 def test_eyes_at_one_place_have_no_normaliser(root):
@@ -262,7 +261,7 @@ def test_real_samples(tmp_path):
     assert len(dataset) == len(cats) == len(list_files(tmp_path, (".cat",), "")) > 0
     for row, cat in enumerate(sorted(cats, key=lambda cat: cat["file"])):
         points, sample = np.array(cat["landmarks"]), dataset[row]
-        found = transform(sample["crop"].double().numpy(), sample["landmarks"].double().numpy())
+        found = landmarks_in_image(sample)
         np.testing.assert_allclose(found, points, atol=0.01)
         pixel = 1.5 * np.ptp(points, axis=0).max() / 128
         assert float(sample["norm"]) * pixel == pytest.approx(np.hypot(*(points[0] - points[1])), rel=1e-4)

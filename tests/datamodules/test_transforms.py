@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from datamodules.crop import transform
 from datamodules.face_dataset import EpochSampler, FaceDataset
 from datamodules.faces import Faces
 from datamodules.markup import CAT_9
 from datamodules.transforms import Augmentation
 from tests.drawn_faces import cat_face
+from tests.image_pixels import landmarks_in_image
 
 OFF = {"rotation_p": 0, "translation_p": 0, "flip_p": 0, "occluder_p": 0, "blur_p": 0, "grey_p": 0}
 ONLY_GEOMETRY = {"occluder_p": 0, "blur_p": 0, "grey_p": 0}
@@ -90,7 +90,7 @@ def test_the_affine_of_an_augmented_crop_leads_back_to_the_image():
     for row in range(20):
         sample = dataset[0, row]
         mirrored = turned(sample["crop"].numpy())[2]
-        found = transform(sample["crop"].double().numpy(), sample["landmarks"].double().numpy())
+        found = landmarks_in_image(sample)
         np.testing.assert_allclose(found, truth[list(CAT_9.flip)] if mirrored else truth, atol=1e-3)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cli import main
 from datamodules.preparation.published import PUBLISHED
 from datamodules.wflw import WFLW
 from tests.datamodules.preparation.packing import pack, pack_bytes, tree
+from tests.datamodules.preparation.preparing import prepare
 from tests.drawn_bbc import write_bbc
 from tests.drawn_cats import write_cats
 from tests.drawn_celeba import write_celeba
@@ -21,13 +21,6 @@ from tests.drawn_matlab import write_aflw, write_cofw, write_cofw68
 from tests.drawn_pts import write_menpo2d, write_w300, write_w300_boxes
 from tests.drawn_videos import write_w300vw, write_wflw_v
 from tests.experiment import ROOT
-
-
-def prepare(*words):
-    """The command line in this process; the code it ends with."""
-    with pytest.raises(SystemExit) as end:
-        main(["prepare", *map(str, words)])
-    return end.value.code
 
 
 def write_w300_with_boxes(root):
@@ -68,7 +61,7 @@ WRITERS = {
 SPLITS = {  # that are opened, where they are not training and test
     "cofw68": ["test"],
     "wflw_v": ["test"],
-    "celeba": ["train", "val", "test"],
+    "celeba": ["train", "val", "test", "train", "test"],  # and MAFL
     "bbc_pose": ["train", "val", "test"],
 }
 
@@ -78,7 +71,7 @@ def test_a_drawn_dataset_comes_out_of_its_archives_as_it_was(name, tmp_path, mon
     for reader in PUBLISHED[name].readers:
         module, _, name_of = reader.rpartition(".")
         cls = getattr(import_module(module), name_of)
-        monkeypatch.setattr(cls, "published", dict.fromkeys(cls.published))  # its splits, but fewer faces are drawn
+        monkeypatch.setattr(cls, "published_counts", lambda data, split: {})  # fewer faces are drawn
     if name == "aflw":
         monkeypatch.setattr("datamodules.aflw.TRAINING_FACES", 14)
     WRITERS[name](tmp_path / "source")
@@ -110,7 +103,7 @@ def test_a_set_is_not_ready_while_an_image_of_any_split_is_missing(name, split, 
     gone, sentence = LEFT_OUT[name, split]
     module, _, name_of = PUBLISHED[name].readers[0].rpartition(".")
     cls = getattr(import_module(module), name_of)
-    monkeypatch.setattr(cls, "published", dict.fromkeys(cls.published))
+    monkeypatch.setattr(cls, "published_counts", lambda data, split: {})
     WRITERS[name](tmp_path / "source")
     (tmp_path / "source" / gone).unlink()
     archive = pack(tmp_path / "source", tmp_path / "archive.tar.gz")
@@ -178,7 +171,7 @@ def test_a_folder_may_be_the_name_of_the_archive(tmp_path, capsys):
     archive = pack_bytes(tmp_path / "ibug (1).zip", {"image_003_1.pts": b"version: 1", "image_003_1.jpg": b"jpeg"})
     assert prepare("w300", "--archives", archive, "--root", tmp_path / "root") == 1
     assert tree(tmp_path / "root").keys() == {"ibug/image_003_1.pts", "ibug/image_003_1.jpg"}
-    assert "root still lacks afw/*.pts, which is in afw.zip (and 4 more)" in capsys.readouterr().err
+    assert "root still lacks afw/*.pts, which is in afw.zip (and 4 more: helen/" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -268,6 +261,31 @@ def test_two_at_a_time_are_refused(parts, tmp_path, capsys):
     assert tree(root) == {}
 
 
+MEANT = {
+    "300w": "w300",
+    "300-W": "w300",
+    "W300": "w300",
+    "300vw": "w300vw",
+    "300-VW": "w300vw",
+    "300W-private": "w300_private",
+    "COFW-68": "cofw68",
+    "WFLW-V": "wflw_v",
+    "wlfw": "wflw",
+    "AFLW19": "aflw",
+    "Menpo": "menpo2d",
+    "CelebA": "celeba",
+    "Cat Head": "cat_head",
+    "BBC": "bbc_pose",
+}
+
+
+@pytest.mark.parametrize("name", MEANT)
+def test_the_dataset_that_was_meant_is_suggested(name, capsys):
+    assert prepare(name) == 2
+    expected = f"error: '{name}' is no dataset that can be prepared; did you mean {MEANT[name]}?\n"
+    assert capsys.readouterr().err == expected
+
+
 MISTAKES = {
     "wlfw": (2, ["'wlfw' is no dataset that can be prepared", "did you mean wflw?"]),
     "imagenet": (2, ["expected one of: wflw, "]),
@@ -276,6 +294,8 @@ MISTAKES = {
     "wflw --archives": (2, ["--archives", "expected at least one argument"]),
     "wflw --archives nothing.zip --root root": (1, ["error: nothing.zip not found, expected an archive\n"]),
     "wflw --archives images.zip other.zip --root root": (1, ["other.zip holds nothing of wflw", "it looks like cofw"]),
+    "wflw --root root": (1, ["--root root is no folder, expected that of wflw"]),
+    "wflw --root notes.txt": (1, ["--root notes.txt is no folder"]),
     "wflw --archives notes.txt --root root": (1, ["notes.txt holds nothing of wflw, but notes.txt"]),
     "wflw --archives images.zip --root notes.txt": (1, ["--root notes.txt is a file"]),
 }
@@ -310,4 +330,5 @@ def test_help_needs_no_slow_import():
     script += "except SystemExit: print(sorted({'torch', 'lightning', 'numpy'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
     assert "usage: python cli.py prepare NAME" in result.stdout
+    assert "With --root alone it unpacks nothing, but checks the folder" in result.stdout
     assert result.stdout.splitlines()[-1] == "[]"
