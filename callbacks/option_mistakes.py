@@ -2,12 +2,12 @@
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from callbacks.arguments import Arguments, UsageError, option_key, suggestion
@@ -64,9 +64,12 @@ def explain(report: str, arguments: Arguments, options: Sequence[str]) -> str:
     key, owner = _place(steps)
     if found is UNKNOWN and match:
         name = _join(key, match[1], owner)
-        known = [_join(key, option, owner) for option in _parameters(owner)] if owner else list(options)
-        about = f"{owner} has no option '{match[1]}'" if owner else f"there is no option '{name}'"
-        near = suggestion(name, known, "--{}") or suggestion(name.split(".")[0], known, "--{}")
+        if owner:
+            about = f"{owner} has no option '{match[1]}'"
+            near = suggestion(match[1], _options(owner), f"--{_join(key, '{}', owner)}")
+        else:
+            about = f"there is no option '{name}'"
+            near = suggestion(name, options, "--{}") or suggestion(name.split(".")[0], options, "--{}")
         return f"{_source(name, arguments)}{about}{near}"
     if found is MISSING and match:
         name = _join(key, match[1].removeprefix(f"{arguments.subcommand}."), owner)
@@ -108,9 +111,12 @@ def _join(key: str, name: str, owner: str) -> str:
     return f"{key}.init_args.{name}" if owner else f"{key}.{name}" if key else name
 
 
-def _parameters(class_path: str) -> Iterator[str]:
+def _options(class_path: str) -> list[str]:
+    """The options of a class or function, with those that it hands on to others as ``**options``."""
     module, _, name = class_path.rpartition(".")
-    return iter(inspect.signature(getattr(import_module(module), name)).parameters)
+    owner, parser = getattr(import_module(module), name), ArgumentParser()
+    add = parser.add_class_arguments if inspect.isclass(owner) else parser.add_function_arguments
+    return add(owner, fail_untyped=False)
 
 
 def _import_problem(report: str) -> str:

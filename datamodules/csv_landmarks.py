@@ -1,6 +1,7 @@
 """The user's own images with landmarks in a CSV file: a small datamodule, and the one to copy for a new dataset."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -8,8 +9,6 @@ from datamodules.annotation_table import BOX_COLUMNS, AnnotationTable, landmark_
 from datamodules.faces import Faces
 from datamodules.landmark_data import ROOT, LandmarkDataModule, data_root
 from datamodules.markup_file import load_markup
-from datamodules.perturbations import Perturbation
-from datamodules.transforms import Augmentation
 
 
 class CSVLandmarks(LandmarkDataModule):
@@ -25,43 +24,13 @@ class CSVLandmarks(LandmarkDataModule):
         markup: name or YAML file of the landmark scheme.
         train: CSV of training faces, below ``root``.
         test: CSV of test faces, below ``root``.
-        size, box, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed, convert_to,
-            perturbation, cache: see `LandmarkDataModule`.
+        options: see `LandmarkDataModule`.
     """
 
     def __init__(
-        self,
-        root: Path,
-        markup: str,
-        train: str = "train.csv",
-        test: str = "test.csv",
-        size: int = 256,
-        box: str = "landmarks-1.2",
-        normalizer: str | None = None,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        validation_fraction: float = 0.1,
-        augmentation: Augmentation | None = None,
-        seed: int = 0,
-        convert_to: str | None = None,
-        perturbation: Perturbation | None = None,
-        cache: Path | None = None,
+        self, root: Path, markup: str, train: str = "train.csv", test: str = "test.csv", **options: Any
     ) -> None:
-        scheme = load_markup(markup)
-        super().__init__(
-            scheme,
-            size,
-            box,
-            normalizer,
-            batch_size,
-            num_workers,
-            validation_fraction,
-            augmentation,
-            seed,
-            convert_to,
-            perturbation,
-            cache,
-        )
+        super().__init__(load_markup(markup), **options)
         self.root = data_root(root)
         self.files = {"train": train, "test": test}
 

@@ -7,13 +7,13 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.crop import box_convention, invert, transform
 from datamodules.crop_cache import cache_crops
@@ -34,8 +34,8 @@ class LandmarkDataModule(LightningDataModule):
     Args:
         markup: what the annotated landmarks mean.
         size: side of the network's square input in pixels.
-        box: a name of `crop.BOX_CONVENTIONS`.
-        normalizer: what NME divides by; None is the markup's default.
+        box: a name of `crop.BOX_CONVENTIONS`; None is ``usual_box`` of the class, or else ``landmarks-1.2``.
+        normalizer: what NME divides by; None is ``usual_normalizer`` of the class, or else the markup's default.
         batch_size: faces a batch and process.
         num_workers: loading processes of each training process.
         validation_fraction: share of the training photographs held out; the test set never selects a checkpoint.
@@ -46,6 +46,8 @@ class LandmarkDataModule(LightningDataModule):
         cache: folder on a fast disk for decoded faces (`crop_cache`), so that no epoch decodes an image; None is none.
     """
 
+    usual_box: ClassVar[str] = "landmarks-1.2"
+    usual_normalizer: ClassVar[str | None] = None
     annotated: Markup  # what the files have
     markup: Markup  # what the batches have: the same, or what it is converted to
     subset_names: tuple[str, ...] = ()
@@ -54,14 +56,15 @@ class LandmarkDataModule(LightningDataModule):
     def __init__(
         self,
         markup: Markup,
-        size: int,
-        box: str,
-        normalizer: str | None,
-        batch_size: int,
-        num_workers: int,
-        validation_fraction: float,
-        augmentation: Augmentation | None,
-        seed: int,
+        *,
+        size: int = 256,
+        box: str | None = None,
+        normalizer: str | None = None,
+        batch_size: int = 16,
+        num_workers: int = 2,
+        validation_fraction: float = 0.1,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
         convert_to: str | None = None,
         perturbation: Perturbation | None = None,
         cache: Path | None = None,
@@ -70,10 +73,10 @@ class LandmarkDataModule(LightningDataModule):
         self.map = find_map(markup.name, convert_to) if convert_to not in (None, markup.name) else None
         self.converted_to = convert_to if self.map else None
         self.annotated, self.markup = markup, self.map.target if self.map else markup
-        self.size, self.box, self.perturbation, self.cache = size, box, perturbation, cache
+        self.size, self.box, self.perturbation, self.cache = size, box or self.usual_box, perturbation, cache
         self.normalizer = normalizer or self.default_normalizer
         self.markup.check_normalizer(self.normalizer)
-        box_convention(box)
+        box_convention(self.box)
         for key, value, least in (
             ("size", size, 1),
             ("batch_size", batch_size, 1),
@@ -99,7 +102,7 @@ class LandmarkDataModule(LightningDataModule):
     @property
     def default_normalizer(self) -> str:
         """The normaliser of the field's tables for this data."""
-        return self.markup.default_normalizer
+        return self.usual_normalizer or self.markup.default_normalizer
 
     @property
     def title(self) -> str:
@@ -182,12 +185,17 @@ class LandmarkDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented; an incomplete last batch is left out."""
-        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        dataset = self._datasets["train"]
-        sampler = EpochSampler(dataset, num_replicas=world, rank=rank, seed=self.seed)
+        dataset, (ranks, rank) = self._datasets["train"], self._ranks()
+        return self._shuffled(dataset, EpochSampler(dataset, num_replicas=ranks, rank=rank, seed=self.seed))
+
+    def _shuffled(self, dataset: FaceDataset, sampler: DistributedSampler[Any]) -> DataLoader[Any]:
         sampler.set_epoch(self._first_epoch)
         dataset.augmentation.pipeline(dataset.size)
         return self._loader(dataset, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+
+    def _ranks(self) -> tuple[int, int]:
+        """How many processes there are, and which this is."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch that a run resumed from this checkpoint begins with.

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from datamodules.face_generator.sampling import sample_parameters
 from datamodules.faces import Faces
 from datamodules.landmark_data import LandmarkDataModule
 from datamodules.markup import WFLW_98
-from datamodules.perturbations import Perturbation
-from datamodules.transforms import Augmentation, Image
+from datamodules.transforms import Image
 
 PICTURE = 1.25  # its side in sides of the crop, which shows two thirds of it: the crop enlarges a pixel to 1.2
 LOOSE = 0.12  # the provided box leaves up to this share of its side free at each edge, as a detector's does
@@ -43,8 +42,7 @@ class SyntheticFaces(LandmarkDataModule):
         faces_seed: of the faces; another one is another dataset.
         size: side of the crop; pictures are 1.25 times as large.
         box: ``provided-1.2`` is a loose rectangle round the landmarks, ``landmarks-1.2`` the tight one.
-        normalizer, batch_size, num_workers, validation_fraction, augmentation, seed, convert_to, perturbation,
-            cache: see `LandmarkDataModule`.
+        options: see `LandmarkDataModule`.
     """
 
     subset_names = SUBSETS
@@ -57,30 +55,9 @@ class SyntheticFaces(LandmarkDataModule):
         faces_seed: int = 0,
         size: int = 128,
         box: str = "provided-1.2",
-        normalizer: str | None = None,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        validation_fraction: float = 0.1,
-        augmentation: Augmentation | None = None,
-        seed: int = 0,
-        convert_to: str | None = None,
-        perturbation: Perturbation | None = None,
-        cache: Path | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            WFLW_98,
-            size,
-            box,
-            normalizer,
-            batch_size,
-            num_workers,
-            validation_fraction,
-            augmentation,
-            seed,
-            convert_to,
-            perturbation,
-            cache,
-        )
+        super().__init__(WFLW_98, size=size, box=box, **options)
         for key, value in (("num_train", num_train), ("num_test", num_test)):
             if value < 1:
                 raise ValueError(f"data.init_args.{key} is {value}, expected at least 1")

@@ -14,7 +14,6 @@ from datamodules.faces import Faces
 from datamodules.file_index import list_files
 from datamodules.landmark_data import ROOT, LandmarkDataModule, data_root
 from datamodules.markup import Markup
-from datamodules.transforms import Augmentation
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 NO_MARKUP = Markup("none", 0, ())
@@ -33,32 +32,18 @@ class UnlabeledFaces(LandmarkDataModule):
             ``bottom`` in pixels, a line for each face. Without it each image is one face, as wide as its longer side.
         box: None is ``provided-1.2`` where there are boxes and ``image`` where there are not. A model finds landmarks
             best in crops like those it was trained on.
-        size, batch_size, num_workers, augmentation, seed, cache: see `LandmarkDataModule`.
+        options: see `LandmarkDataModule`; those of landmarks, validation and test are none of them.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        boxes: str | None = None,
-        size: int = 256,
-        box: str | None = None,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        augmentation: Augmentation | None = None,
-        seed: int = 0,
-        cache: Path | None = None,
-    ) -> None:
+    def __init__(self, root: Path, boxes: str | None = None, box: str | None = None, **options: Any) -> None:
         super().__init__(
             NO_MARKUP,
-            size,
-            box or ("provided-1.2" if boxes else "image"),
+            box=box or ("provided-1.2" if boxes else "image"),
             normalizer="crop-size",
-            batch_size=batch_size,
-            num_workers=num_workers,
             validation_fraction=0.5,  # never used
-            augmentation=augmentation,
-            seed=seed,
-            cache=cache,
+            convert_to=None,
+            perturbation=None,
+            **options,
         )
         source = box_convention(self.box).source
         if source != ("provided" if boxes else "image"):

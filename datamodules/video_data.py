@@ -9,9 +9,7 @@ from torch.utils.data import DataLoader
 from datamodules.crop import Floats
 from datamodules.face_dataset import FaceDataset
 from datamodules.faces import Faces
-from datamodules.perturbations import Perturbation
 from datamodules.published_data import PublishedData
-from datamodules.transforms import Augmentation
 from datamodules.video_batches import GroupsInSequence, VideoChunks
 from datamodules.video_faces import OpenVideos, VideoFaces
 from datamodules.video_order import OPEN_VIDEOS, FramesInSequence, Rows, ShuffledFrames
@@ -22,45 +20,20 @@ class VideoData(PublishedData):
 
     A face is a frame: test, validation and prediction look at each once, in the order of decoding. Training takes
     every n-th frame of each video, from another one on in each epoch. Validation videos are whole ones held out.
-    `video_dataloader` gives the test videos to trackers.
+    `video_dataloader` gives the test videos to trackers. Frames are not cached: a pass decodes each video once, in
+    sequence, and its decoded frames would take far more space.
 
     Args:
         root: folder of the dataset; each class says what is in it.
         every: n; 5 is PIPNet's on 300VW.
-        size, box, normalizer, batch_size, num_workers, validation_fraction, augmentation, seed, convert_to,
-            perturbation: see `PublishedData`. Motion blur follows the nose.
+        box: see `PublishedData`.
+        options: see `LandmarkDataModule`; ``cache`` is none of them. Motion blur follows the nose.
     """
 
     nose: ClassVar[int]  # the landmark below the nose whose motion is that of the face
 
-    def __init__(
-        self,
-        root: Path,
-        every: int = 5,
-        size: int = 256,
-        box: str | None = None,
-        normalizer: str | None = None,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        validation_fraction: float = 0.1,
-        augmentation: Augmentation | None = None,
-        seed: int = 0,
-        convert_to: str | None = None,
-        perturbation: Perturbation | None = None,
-    ) -> None:
-        super().__init__(
-            root,
-            size,
-            box,
-            normalizer,
-            batch_size,
-            num_workers,
-            validation_fraction,
-            augmentation,
-            seed,
-            convert_to,
-            perturbation,
-        )
+    def __init__(self, root: Path, every: int = 5, box: str | None = None, **options: Any) -> None:
+        super().__init__(root, box, cache=None, **options)
         if every < 1:
             raise ValueError(f"data.init_args.every is {every}, expected at least 1")
         self.every = every
@@ -88,9 +61,7 @@ class VideoData(PublishedData):
         sampler = ShuffledFrames(
             _videos(dataset), self.every, self.batch_size, self.num_workers, *self._ranks(), seed=self.seed
         )
-        sampler.set_epoch(self._first_epoch)
-        dataset.augmentation.pipeline(dataset.size)
-        return self._loader(dataset, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+        return self._shuffled(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Clean crops of the frames of videos held out."""
@@ -119,10 +90,6 @@ class VideoData(PublishedData):
         dataset = self._datasets[split]
         sampler = FramesInSequence(_videos(dataset), self.batch_size, self.num_workers, *self._ranks())
         return self._loader(dataset, sampler=sampler)
-
-    def _ranks(self) -> tuple[int, int]:
-        """How many processes there are, and which this is."""
-        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
 
 def _videos(dataset: FaceDataset) -> list[Rows]:

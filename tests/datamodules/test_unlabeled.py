@@ -11,6 +11,7 @@ from datamodules.transforms import Augmentation
 from datamodules.unlabeled import UnlabeledFaces
 from tests.drawn_faces import draw, random_face, save
 from tests.experiment import run, write_experiment
+from tests.one_sentence import one_sentence
 
 NAMES = ["a/1.jpg", "a/b/2.PNG", "c.webp", "d.bmp", "e.jpeg"]
 
@@ -155,10 +156,8 @@ BAD = {
 def test_bad_input_is_one_sentence(root, spoil, options, sentence):
     if spoil:
         spoil(root)
-    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+    with one_sentence(sentence):
         list(opened(root, **options).predict_dataloader())
-    assert sentence in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")
@@ -178,10 +177,10 @@ def test_predict_writes_landmarks_of_a_folder(trained, root):
     predict(trained, root)
     with (trained / "runs/run/predictions/photos_image.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["file"] for row in rows] == [str(root / name) for name in NAMES]
+    assert [row["file"] for row in rows] == [str(name) for name in NAMES]
     assert {f"{axis}{i}" for i in range(98) for axis in "xy"} <= rows[0].keys()
     for row in rows:
-        width, height = Image.open(row["file"]).size
+        width, height = Image.open(root / row["file"]).size
         points = np.array([[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(98)])
         square = max(width, height) / 2  # the untrained model stays within its input
         assert (np.abs(points - [(width - 1) / 2, (height - 1) / 2]) <= square + 1).all()
