@@ -8,7 +8,10 @@ from typing import Any
 from torch import Tensor
 
 MODEL, MEAN_SHAPE = "model", "mean_shape"
-NUMBERS = {MODEL: ("nme", "fr10", "fr10_landmarks", "auc10"), MEAN_SHAPE: ("nme", "fr10", "auc10")}  # by predictor
+NUMBERS = {  # by predictor
+    MODEL: ("nme", "fr10", "fr10_landmarks", "auc10", "point_var"),
+    MEAN_SHAPE: ("nme", "fr10", "auc10"),
+}
 Values = Mapping[str, Mapping[str, Tensor]]  # predictor -> name of a metric -> its value
 Row = dict[str, Any]
 

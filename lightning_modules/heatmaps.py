@@ -18,6 +18,48 @@ def pixel_to_cell(pixel: Tensor, stride: float) -> Tensor:
     return (pixel + 0.5) / stride - 0.5
 
 
+def render(centres: Tensor, sigma: float, width: int, height: int) -> Tensor:
+    """Gaussians (..., h, w) at centres (..., 2) in cells, wherever between or beyond the cells these are; peak 1.
+
+    The codes of Xiao et al. (2018) and HRNet round the centre to a cell, so that labels are up to half a cell wrong,
+    and cut the Gaussian off at 3 sigma.
+
+    Args:
+        centres: (x, y).
+        sigma: in cells.
+        width: of the map in cells, w.
+        height: of the map in cells, h.
+    """
+    x = torch.arange(width, dtype=centres.dtype, device=centres.device) - centres[..., :1]  # (..., w)
+    y = torch.arange(height, dtype=centres.dtype, device=centres.device) - centres[..., 1:]  # (..., h)
+    across, down = (torch.exp(-0.5 * (distance / sigma) ** 2) for distance in (x, y))
+    return down.unsqueeze(-1) * across.unsqueeze(-2)
+
+
+def argmax(heatmaps: Tensor) -> Tensor:
+    """The cell (..., 2) as (x, y) of the largest value of heatmaps (..., h, w), moved by a quarter along x and along y.
+
+    As in the code of Xiao et al. (2018) it moves towards the larger of the two neighbours of each axis, and not where
+    they are equal; here up to the map's edge, where there is only one. The PIPNet paper says that it moves "in the
+    direction from the highest response to the second highest response", which would be a single move. NaN where the
+    largest value is not finite: a diverged network finds nothing.
+    """
+    width = heatmaps.shape[-1]
+    peak, cell = heatmaps.flatten(-2).max(dim=-1)
+    x, y = cell % width, cell // width
+    row = heatmaps.gather(-2, y[..., None, None].expand(*y.shape, 1, width)).squeeze(-2)  # (..., w)
+    column = heatmaps.gather(-1, x[..., None, None].expand(*x.shape, heatmaps.shape[-2], 1)).squeeze(-1)  # (..., h)
+    found = torch.stack([x + _quarter(row, x), y + _quarter(column, y)], dim=-1)
+    return found.masked_fill(~peak.isfinite().unsqueeze(-1), torch.nan)
+
+
+def _quarter(line: Tensor, at: Tensor) -> Tensor:
+    """A quarter, with the sign of the slope at positions (...) of lines (..., n); 0 at their ends."""
+    last = line.shape[-1] - 1
+    after, before = (line.gather(-1, (at + step).clamp(0, last).unsqueeze(-1)).squeeze(-1) for step in (1, -1))
+    return 0.25 * (after - before).sign() * ((at > 0) & (at < last))
+
+
 def barycentre(heatmaps: Tensor) -> Tensor:
     """Centre of mass (..., 2) as (x, y) in cells, of non-negative heatmaps (..., h, w)."""
     height, width = heatmaps.shape[-2:]

@@ -10,6 +10,7 @@ from lightning_modules.metrics.faces import (
     LandmarkFailureRate,
     NormalizedMeanError,
     PerFaceMetric,
+    PointVariance,
     face_metrics,
     face_tables,
 )
@@ -20,6 +21,7 @@ from lightning_modules.metrics.functional import (
     failure_rate,
     normalized_mean_error,
     point_errors,
+    point_variance,
 )
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "LandmarkFailureRate",
     "NormalizedMeanError",
     "PerFaceMetric",
+    "PointVariance",
     "accuracy_within",
     "area_under_curve",
     "cumulative_error_distribution",
@@ -40,4 +43,5 @@ __all__ = [
     "failure_rate",
     "normalized_mean_error",
     "point_errors",
+    "point_variance",
 ]

@@ -20,13 +20,14 @@ from lightning_modules.metrics.functional import (
     failure_rate,
     first_rows,
     point_errors,
+    point_variance,
 )
 
 
 class PerFaceMetric(Metric):
     """A number of a set of faces: implement ``reduce``. It is NaN where the set is empty.
 
-    All such metrics keep the same rows, so that a collection updates one of them for all.
+    All such metrics that measure faces alike keep the same rows, so that a collection updates one of them for all.
 
     Args:
         subset: column of ``subsets`` whose faces count; None counts all.
@@ -58,7 +59,7 @@ class PerFaceMetric(Metric):
         Raises:
             ValueError: as in `point_errors`; if index or subsets have another shape.
         """
-        error = point_errors(pred, target, norm, index)
+        error = self.measure(pred, target, norm, index)
         if index.shape != norm.shape or subsets.ndim != 2 or len(subsets) != len(pred):
             raise ValueError(
                 f"index has shape {tuple(index.shape)} and subsets {tuple(subsets.shape)}, "
@@ -91,6 +92,10 @@ class PerFaceMetric(Metric):
             error = error[dim_zero_cat(self.subsets).reshape(len(index), -1)[order, self.subset]]
         return self.reduce(error)
 
+    def measure(self, pred: Tensor, target: Tensor, norm: Tensor, index: Tensor) -> Tensor:
+        """What is kept of B faces, with the same number of columns for each: the point errors (B, N)."""
+        return point_errors(pred, target, norm, index)
+
     @abstractmethod
     def reduce(self, error: Tensor) -> Tensor:
         """The number of M distinct faces with point errors (M, N) in percent."""
@@ -104,6 +109,20 @@ class NormalizedMeanError(PerFaceMetric):
     def reduce(self, error: Tensor) -> Tensor:
         """Mean over landmarks, then faces."""
         return error.mean(dim=-1).mean()
+
+
+class PointVariance(PerFaceMetric):
+    """Mean `point_variance` (Point-Var), in percent of the normaliser, squared."""
+
+    higher_is_better = False
+
+    def measure(self, pred: Tensor, target: Tensor, norm: Tensor, index: Tensor) -> Tensor:
+        """The `point_variance` (B, 1) of each face."""
+        return point_variance(pred, target, norm, index).unsqueeze(-1)
+
+    def reduce(self, error: Tensor) -> Tensor:
+        """Mean over the faces."""
+        return error.mean()
 
 
 class FailureRate(PerFaceMetric):
@@ -205,10 +224,10 @@ class AccuracyByLandmark(PerFaceMetric):
 
 
 def face_metrics(subset_names: Sequence[str]) -> MetricCollection:
-    """NME, FR and AUC at 0.10 over all faces, and by subset as ``nme/<name>`` and so on.
+    """NME, FR and AUC at 0.10 and Point-Var over all faces, and by subset as ``nme/<name>`` and so on.
 
     ``nme``, ``fr10`` (share of faces) and ``fr10_landmarks`` (share of single landmarks) are in percent, ``auc10`` is
-    in [0, 1].
+    in [0, 1], ``point_var`` in percent squared.
     """
     metrics: dict[str, Metric | MetricCollection] = {}
     for subset, suffix in [(None, ""), *((i, f"/{name}") for i, name in enumerate(subset_names))]:
@@ -216,8 +235,11 @@ def face_metrics(subset_names: Sequence[str]) -> MetricCollection:
         metrics[f"fr10{suffix}"] = FailureRate(0.10, subset=subset)
         metrics[f"fr10_landmarks{suffix}"] = LandmarkFailureRate(0.10, subset=subset)
         metrics[f"auc10{suffix}"] = AreaUnderCurve(0.10, subset=subset)
-    # One group, named: rows are kept once, from the first batch on, and no comparison of values decides it.
-    return MetricCollection(metrics, compute_groups=[list(metrics)])
+        metrics[f"point_var{suffix}"] = PointVariance(subset=subset)
+    # Groups, named: rows are kept once for each way to measure, from the first batch on, and no comparison of values
+    # decides it.
+    variances = [name for name, metric in metrics.items() if isinstance(metric, PointVariance)]
+    return MetricCollection(metrics, compute_groups=[[name for name in metrics if name not in variances], variances])
 
 
 def face_tables() -> MetricCollection:

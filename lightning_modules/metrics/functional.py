@@ -1,7 +1,7 @@
 """Errors of landmarks as functions of tensors.
 
-Units: errors (NME, also of one point) and failure rates are in percent; thresholds are fractions, as papers write
-them (0.10); AUC is in [0, 1]. A mean over no faces is NaN. Letters: B faces, N landmarks.
+Units: errors (NME, also of one point) and failure rates are in percent, variances in percent squared; thresholds are
+fractions, as papers write them (0.10); AUC is in [0, 1]. A mean over no faces is NaN. Letters: B faces, N landmarks.
 """
 
 import torch
@@ -20,6 +20,30 @@ def point_errors(pred: Tensor, target: Tensor, norm: Tensor, index: Tensor | Non
     Raises:
         ValueError: if shapes do not fit, a normaliser is not a finite number above 0, or a coordinate is not finite.
     """
+    _check(pred, target, norm, index)
+    return 100 * torch.linalg.vector_norm(pred - target, dim=-1) / norm.unsqueeze(-1)
+
+
+def point_variance(pred: Tensor, target: Tensor, norm: Tensor, index: Tensor | None = None) -> Tensor:
+    """How unequally a face's landmarks err (B,): the variance of their differences from the targets, percent squared.
+
+    The mean over the landmarks of the squared distance from the mean difference, which is the variance in x plus that
+    in y. Moving all landmarks alike costs nothing, and this plus the squared length of the mean difference is the mean
+    square of `point_errors`.
+
+    It is Point-Var of the PIPNet paper (section 4.3.2), which gives neither a unit nor how x and y are put together.
+    Here differences are in percent of the normaliser, as errors are, and x and y are summed, so that turning the image
+    changes nothing; their mean would be half of it.
+
+    Arguments and errors are those of `point_errors`.
+    """
+    _check(pred, target, norm, index)
+    difference = 100 * (pred - target) / norm.view(-1, 1, 1)
+    return (difference - difference.mean(dim=1, keepdim=True)).square().sum(dim=-1).mean(dim=-1)
+
+
+def _check(pred: Tensor, target: Tensor, norm: Tensor, index: Tensor | None) -> None:
+    """Refuse what `point_errors` refuses."""
     if pred.ndim != 3 or pred.shape[-1] != 2 or pred.shape != target.shape:
         raise ValueError(
             f"prediction has shape {tuple(pred.shape)} and target {tuple(target.shape)}, "
@@ -43,7 +67,6 @@ def point_errors(pred: Tensor, target: Tensor, norm: Tensor, index: Tensor | Non
         index,
         "a predicted landmark is not finite: the network diverged; lower the learning rate or clip gradients",
     )
-    return 100 * torch.linalg.vector_norm(pred - target, dim=-1) / norm.unsqueeze(-1)
 
 
 def _refuse(bad: Tensor, index: Tensor | None, why: str) -> None:

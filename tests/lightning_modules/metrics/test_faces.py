@@ -11,6 +11,7 @@ from lightning_modules.metrics import (
     LandmarkFailureRate,
     NormalizedMeanError,
     PerFaceMetric,
+    PointVariance,
     face_metrics,
     face_tables,
 )
@@ -32,18 +33,20 @@ def brute_force(pred, target, norm, index, subsets):
     """What `face_metrics` should say of these faces, in float64 and one face at a time."""
     table = {}
     for name, member in {"": torch.ones(len(index)), **dict(zip(SUBSETS, subsets.T, strict=True))}.items():
-        nme, single = [], []
+        nme, single, variance = [], [], []
         for face in range(len(index)):
             if member[face]:
                 offset = (pred[face].double() - target[face].double()).numpy()
                 error = [np.hypot(*o) / norm[face].item() for o in offset]
                 nme.append(np.mean(error))
                 single += error
+                variance.append(sum(np.var(100 * offset / norm[face].item(), axis=0)))
         suffix = f"/{name}" if name else ""
         table[f"nme{suffix}"] = 100 * sum(nme) / len(nme)
         table[f"fr10{suffix}"] = 100 * sum(value > 0.10 for value in nme) / len(nme)
         table[f"fr10_landmarks{suffix}"] = 100 * sum(value > 0.10 for value in single) / len(single)
         table[f"auc10{suffix}"] = sum(max(0.0, 1 - value / 0.10) for value in nme) / len(nme)
+        table[f"point_var{suffix}"] = sum(variance) / len(variance)
     return table
 
 
@@ -59,11 +62,24 @@ def test_by_hand():
     metrics.update(pred, target, norm, index, subsets)
     assert compute(metrics) == pytest.approx(  # NME 5, 30 and 0 percent
         {
+            # Differences in percent: (6, 8) and none; (0, 30) and (18, 24).
+            **{"point_var": (25 + 90) / 3, "point_var/pose": 12.5, "point_var/make-up": 90.0},
             **{"nme": 35 / 3, "fr10": 100 / 3, "fr10_landmarks": 100 / 3, "auc10": 0.5},
             **{"nme/pose": 2.5, "fr10/pose": 0.0, "fr10_landmarks/pose": 0.0, "auc10/pose": 0.75},
             **{"nme/make-up": 30.0, "fr10/make-up": 100.0, "fr10_landmarks/make-up": 100.0, "auc10/make-up": 0.0},
         }
     )
+
+
+def test_a_shift_of_all_landmarks_has_no_point_variance():
+    target = torch.rand(6, 9, 2, generator=torch.Generator().manual_seed(0)) * 256
+    metric = PointVariance()
+    rows = (target, torch.full((6,), 60.0), torch.arange(6), torch.zeros(6, 0).bool())
+    metric.update(target + torch.tensor([8.0, -3.0]), *rows)
+    assert metric.compute().item() == pytest.approx(0.0, abs=1e-6)
+    metric.reset()
+    metric.update(target + torch.tensor([[8.0, -3.0]] * 8 + [[8.0, 6.0]]), *rows)  # one of nine is 15 % lower
+    assert metric.compute().item() == pytest.approx(15**2 * 8 / 81, rel=1e-5)
 
 
 def test_landmark_failure_rate_by_hand():
@@ -153,7 +169,7 @@ def test_data_without_subsets():
     metrics.update(*batch, torch.zeros(101, 0).bool())
     expected = brute_force(*make_batch(np.arange(101)))
     assert compute(metrics) == pytest.approx(
-        {key: expected[key] for key in ("nme", "fr10", "fr10_landmarks", "auc10")}, rel=1e-5
+        {key: expected[key] for key in ("nme", "fr10", "fr10_landmarks", "auc10", "point_var")}, rel=1e-5
     )
 
 
@@ -187,7 +203,7 @@ def test_a_collection_updates_its_rows_once(monkeypatch):
     for epoch in range(2):
         for rows in np.array_split(np.arange(101), 4):
             metrics.update(*make_batch(rows, seed=epoch))
-        assert len(updates) == 4 * (epoch + 1)
+        assert len(updates) == 2 * 4 * (epoch + 1)  # of the errors, and of the variances
         assert compute(metrics) == pytest.approx(brute_force(*make_batch(np.arange(101), seed=epoch)), rel=1e-5)
         metrics.reset()
 
@@ -231,7 +247,13 @@ def test_rows_stay_out_of_checkpoints():
 
 @pytest.mark.parametrize(
     ("metric", "higher_is_better"),
-    [(NormalizedMeanError, False), (FailureRate, False), (LandmarkFailureRate, False), (AreaUnderCurve, True)],
+    [
+        (NormalizedMeanError, False),
+        (PointVariance, False),
+        (FailureRate, False),
+        (LandmarkFailureRate, False),
+        (AreaUnderCurve, True),
+    ],
 )
 def test_what_torchmetrics_asks_of_a_metric(metric, higher_is_better):
     assert metric.higher_is_better is higher_is_better

@@ -12,6 +12,7 @@ from lightning_modules.metrics import (
     failure_rate,
     normalized_mean_error,
     point_errors,
+    point_variance,
 )
 
 
@@ -34,6 +35,51 @@ def test_errors_by_hand():
     norm = torch.tensor([50.0, 26.0])
     assert point_errors(pred, target, norm).tolist() == [[10.0, 0.0], [0.0, 50.0]]  # distances 5 0, 0 13
     assert normalized_mean_error(pred, target, norm).tolist() == [5.0, 25.0]
+
+
+def test_point_variance_by_hand():
+    target = torch.tensor([[[5.0, 7.0], [20.0, 30.0]]]).expand(4, 2, 2)
+    difference = torch.tensor(
+        [
+            [[0.0, 0.0], [0.0, 0.0]],
+            [[3.0, -4.0], [3.0, -4.0]],  # all alike
+            [[1.0, 0.0], [-1.0, 0.0]],  # 2 % of the normaliser to either side
+            [[3.0, 4.0], [0.0, 0.0]],  # 6 and 8 %: half of each from their mean
+        ]
+    )
+    found = point_variance(target + difference, target, torch.full((4,), 50.0))
+    assert found.tolist() == pytest.approx([0.0, 0.0, 4.0, 3.0**2 + 4.0**2])
+
+
+def test_point_variance_is_that_of_numpy_in_x_plus_in_y():
+    rng = np.random.default_rng(2)
+    pred, target, norm = rng.normal(120, 40, (9, 68, 2)), rng.normal(120, 40, (9, 68, 2)), rng.uniform(40, 90, 9)
+    expected = [np.var(100 * d[:, 0]) + np.var(100 * d[:, 1]) for d in (pred - target) / norm[:, None, None]]
+    found = point_variance(*map(torch.from_numpy, (pred, target, norm)))
+    assert found.tolist() == pytest.approx(expected)
+
+
+def test_point_variance_is_what_a_common_shift_leaves_of_the_mean_square():
+    rng = torch.Generator().manual_seed(3)
+    pred, target = (torch.rand(5, 29, 2, generator=rng, dtype=torch.float64) for _ in range(2))
+    norm = torch.rand(5, generator=rng, dtype=torch.float64) + 0.5
+    shift = 100 * (pred - target).mean(dim=1) / norm.unsqueeze(-1)
+    square = point_errors(pred, target, norm).square().mean(dim=1)
+    variance = point_variance(pred, target, norm)
+    torch.testing.assert_close(variance + shift.square().sum(dim=-1), square)
+    torch.testing.assert_close(point_variance(pred + torch.tensor([7.0, -9.0]), target, norm), variance)
+    angle = torch.tensor(0.7, dtype=torch.float64)
+    turn = torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
+    torch.testing.assert_close(point_variance(pred @ turn.T, target @ turn.T, norm), variance)
+    torch.testing.assert_close(point_variance(3 * pred, 3 * target, 3 * norm), variance)
+
+
+def test_point_variance_refuses_what_errors_refuse():
+    points, norm = torch.zeros(2, 5, 2), torch.tensor([50.0, 0.0])
+    with pytest.raises(ValueError, match=r"^sample 9: the normaliser is zero or missing"):
+        point_variance(points, points, norm, torch.tensor([7, 9]))
+    with pytest.raises(ValueError, match=r"prediction has shape \(2, 5, 2\) and target \(2, 4, 2\)"):
+        point_variance(points, points[:, :4], norm)
 
 
 def test_error_does_not_depend_on_the_unit_of_length():
