@@ -72,6 +72,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
                 "provided-1.2 or image"
             )
         self.landmarks, self.visible = faces.landmarks, faces.visible
+        self.landmarks_are_true = True  # else they are pseudo-labels, which may lie anywhere
         if markup_map:
             self.landmarks, self.visible = self._mapped(markup_map), markup_map.visible(faces.visible)
         self.perturbation: Perturbation | None = None
@@ -141,10 +142,10 @@ class FaceDataset(Dataset[dict[str, Any]]):
     def _check_overlap(self, row: int, points: Floats, image: Image | StoredImage) -> None:
         """Refuse a face none of whose landmarks lies in both its image and its clean crop, (N, 2) ``points`` there.
 
-        Of a face without landmarks, the crop has to show some of the image.
+        Of a face without true landmarks, the crop has to show some of the image.
         """
         height, width = image.shape[:2]
-        if np.isnan(points).all():
+        if not self.landmarks_are_true or np.isnan(points).all():
             left, top, right, bottom = reached(self.affine(row, image), 0, self.size - 1, 1, image.shape)
             if left == right or top == bottom:
                 raise ValueError(

@@ -1,6 +1,8 @@
 """Annotated faces and faces without annotation in the same batches."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from datamodules.crop import Floats
 from datamodules.face_dataset import EpochSampler, FaceDataset, Key
 from datamodules.faces import Faces
 from datamodules.landmark_data import LandmarkDataModule
+from datamodules.pseudo_labels import read_pseudo_labels, write_pseudo_labels
+from datamodules.published_data import PublishedData
 
 
 class Mixture(LandmarkDataModule):
@@ -25,28 +29,32 @@ class Mixture(LandmarkDataModule):
         labelled: the annotated faces; its batch size, workers and seed are the mixture's.
         unlabelled: the other faces, of the same size; of annotated data those of the training split, in crops
             of its own ``box`` (``landmarks-...`` would tell where the landmarks are).
-        ratio: others for each annotated face.
+        ratio: others for each annotated face; None is all of the others in every epoch.
     """
 
-    def __init__(self, labelled: LandmarkDataModule, unlabelled: list[LandmarkDataModule], ratio: float = 1.0) -> None:
+    def __init__(
+        self, labelled: LandmarkDataModule, unlabelled: list[LandmarkDataModule], ratio: float | None = 1.0
+    ) -> None:
         super().__init__(
             labelled.markup,
-            labelled.size,
-            labelled.box,
-            labelled.normalizer,
-            labelled.batch_size,
-            labelled.num_workers,
-            labelled.validation_fraction,
-            labelled.augmentation,
-            labelled.seed,
+            size=labelled.size,
+            box=labelled.box,
+            normalizer=labelled.normalizer,
+            batch_size=labelled.batch_size,
+            num_workers=labelled.num_workers,
+            validation_fraction=labelled.validation_fraction,
+            augmentation=labelled.augmentation,
+            seed=labelled.seed,
             perturbation=labelled.perturbation,
         )
         if not labelled.num_landmarks:
             raise ValueError("data.init_args.labelled has no landmarks; set it to annotated faces")
         if not unlabelled:
             raise ValueError("data.init_args.unlabelled is empty, expected at least one datamodule")
-        if not 0 < ratio < np.inf:
-            raise ValueError(f"data.init_args.ratio is {ratio}, expected a number above 0")
+        if ratio is not None and not 0 < ratio < np.inf:
+            raise ValueError(
+                f"data.init_args.ratio is {ratio}, expected a number above 0, or null for all others in each epoch"
+            )
         for place, data in enumerate(unlabelled):
             if data.size != self.size:
                 raise ValueError(
@@ -55,9 +63,11 @@ class Mixture(LandmarkDataModule):
                 )
         self.labelled, self.unlabelled, self.ratio = labelled, unlabelled, ratio
         self.subset_names, self.annotated = labelled.subset_names, labelled.annotated
-        if hasattr(labelled, "published"):
+        if isinstance(labelled, PublishedData):
             self.published: Mapping[str, int | None] = labelled.published
+            self.published_counts: Callable[[str], Mapping[int, str]] = labelled.published_counts
         self.radii = labelled.radii
+        self.labelled_only = False  # True where a method begins with supervised epochs; loaders then have no others
         self._mixed: MixedFaces | None = None
 
     @property
@@ -117,18 +127,53 @@ class Mixture(LandmarkDataModule):
         """
         self.mixed.pseudo_label(landmarks)
 
+    @property
+    def unlabelled_images(self) -> NDArray[np.str_]:
+        """The images (U,) of the others as seen from their datasets, so that a folder may be moved."""
+        faces = [part.faces for part in self.mixed.parts[1:]]
+        return np.array([os.path.relpath(image, part.source) for part in faces for image in part.image.tolist()])
+
+    def write_pseudo_labels(self, path: Path, landmarks: Floats, confidence: Floats) -> None:
+        """Keep landmarks (U, N, 2) as `pseudo_label` takes them, and their confidence (U, N), in a file."""
+        write_pseudo_labels(path, self.unlabelled_images, landmarks, confidence)
+
+    def read_pseudo_labels(self, path: Path) -> Floats:
+        """The landmarks in such a file.
+
+        Raises:
+            FileNotFoundError, ValueError: it is not there, damaged, or not of these faces.
+        """
+        return read_pseudo_labels(path, self.unlabelled_images, self.num_landmarks)
+
+    @property
+    def first_epoch(self) -> int:
+        """The epoch that this process begins with: 0, or that after those of the checkpoint."""
+        return self._first_epoch
+
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled, augmented and mixed; an incomplete last batch is left out."""
-        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        sampler = MixtureSampler(self.mixed, self.ratio, world, rank, self.seed)
-        sampler.set_epoch(self._first_epoch)
+        """Shuffled, augmented and mixed; an incomplete last batch is left out.
+
+        While ``labelled_only``, batches have the faces that those of ``labelled`` would have.
+        """
+        world, rank = self._ranks()
+        sampler: EpochSampler
+        if self.labelled_only:
+            sampler = EpochSampler(self.mixed.parts[0], num_replicas=world, rank=rank, seed=self.seed)
+        else:
+            sampler = MixtureSampler(self.mixed, self.ratio, world, rank, self.seed)
+        # Workers are sent the first samples before Lightning tells the sampler of the epoch, here as in a resumed run.
+        sampler.set_epoch(max(self._first_epoch, self.trainer.current_epoch if self.trainer else 0))
         for part in self.mixed.parts:
             part.augmentation.pipeline(part.size)
         return self._loader(self.mixed, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
 
     def unlabelled_dataloader(self) -> DataLoader[Any]:
-        """The clean crops of the others, each once; ``index`` less ``mixed.num_labelled`` counts them from 0."""
-        return self._loader(Subset(self.mixed, range(self.mixed.num_labelled, len(self.mixed))))
+        """The clean crops of the others, each once over all ranks.
+
+        ``index`` less ``mixed.num_labelled`` counts them from 0.
+        """
+        world, rank = self._ranks()
+        return self._loader(Subset(self.mixed, range(self.mixed.num_labelled + rank, len(self.mixed), world)))
 
 
 class MixedFaces(Dataset[dict[str, Any]]):
@@ -139,7 +184,7 @@ class MixedFaces(Dataset[dict[str, Any]]):
         self.ends = np.cumsum([len(part) for part in self.parts])
         self.num_labelled = len(labelled)
         for part in unlabelled:
-            part.markup, part.norm_is_crop = labelled.markup, False
+            part.markup, part.norm_is_crop, part.landmarks_are_true = labelled.markup, False, False
             part.norms = np.full(len(part), np.nan)
         self.pseudo_label(np.broadcast_to(np.nan, (len(self) - len(labelled), *labelled.landmarks.shape[1:])))
 
@@ -168,16 +213,16 @@ class MixedFaces(Dataset[dict[str, Any]]):
 
 
 class MixtureSampler(EpochSampler):
-    """(epoch, index) of every annotated face and ``ratio`` times as many others, spread evenly and over the ranks.
+    """(epoch, index) of every annotated face and ``ratio`` times as many others (None: all), spread evenly, over ranks.
 
     Each rank takes its part of both kinds, so that all have the same number; a last incomplete round of the ranks is
     filled up with faces from the beginning.
     """
 
-    def __init__(self, faces: MixedFaces, ratio: float, num_replicas: int, rank: int, seed: int) -> None:
+    def __init__(self, faces: MixedFaces, ratio: float | None, num_replicas: int, rank: int, seed: int) -> None:
         super().__init__(faces, num_replicas=num_replicas, rank=rank, seed=seed)
         self.num_labelled, self.num_others = faces.num_labelled, len(faces) - faces.num_labelled
-        self.drawn = max(1, round(ratio * faces.num_labelled))
+        self.drawn = self.num_others if ratio is None else max(1, round(ratio * faces.num_labelled))
         rounds = (-(-self.num_labelled // num_replicas), -(-self.drawn // num_replicas))
         self.num_samples = sum(rounds)
         self.total_size = self.num_samples * num_replicas

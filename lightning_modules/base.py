@@ -62,6 +62,11 @@ class LandmarkModule(LightningModule):
                 f"{type(data).__name__} trains on faces without labels too, of which {type(self).__name__} cannot "
                 "learn; set data to what data.init_args.labelled is"
             )
+        if self.takes_unlabelled and not getattr(data, "unlabelled", None):
+            raise ValueError(
+                f"{type(self).__name__} learns from faces without labels too, which {type(data).__name__} has not; set "
+                "data to datamodules.mixture.Mixture"
+            )
 
     def _check_count(self, data: Any) -> None:
         if data.num_landmarks != self.num_landmarks:

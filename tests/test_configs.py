@@ -2,51 +2,85 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 
 from callbacks.arguments import CONFIGS
-from tests.drawn_faces import write_csv, write_wflw
+from tests.drawn_faces import draw, random_face, save, write_csv, write_wflw
+from tests.drawn_matlab import write_aflw, write_cofw
+from tests.drawn_pts import write_menpo2d, write_w300
+from tests.drawn_videos import write_w300vw
 from tests.experiment import run
 
-SMALL = {
-    "model.init_args.injection_width": 8,
-    "model.init_args.width": 8,
-    "model.init_args.width_step": 4,
-    "model.init_args.early_epochs": 1,
-    "model.init_args.num_landmarks": 98,
-    "data.init_args.size": 64,
-    "data.init_args.batch_size": 2,
-    "data.init_args.num_workers": 0,
-    "trainer.accelerator": "cpu",
-    "trainer.limit_train_batches": 2,
-    "trainer.limit_val_batches": 1,
-    "trainer.limit_test_batches": 2,
-    "trainer.check_val_every_n_epoch": 1,
-}
+TRAINER = {"accelerator": "cpu", "limit_train_batches": 2, "limit_val_batches": 1, "limit_test_batches": 2}
+TRAINER |= {"check_val_every_n_epoch": 1, "callbacks+": "tests.experiment.StopAfterEpoch"}
+LOADING = {"batch_size": 2, "num_workers": 0}
+NARROW = {"injection_width": 8, "width": 8, "width_step": 4, "early_epochs": 1}  # LDEQ
+SMALL = {"backbone": "test_resnet", "pretrained": "false"}  # PIPNet and its baselines
 
 
-def data_options(name, folder):
-    """The options that point a config at small data of the right kind."""
-    if "wflw" in name:
-        return {"data.init_args.root": write_wflw(folder / "data"), "data.init_args.validation_fraction": 0.4}
-    if "300w" in name:
-        return {"data.init_args.root": write_csv(folder / "data", train=12), "data.init_args.markup": "wflw-98"}
-    return {"data.init_args.num_train": 60, "data.init_args.num_test": 4}
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """All data of the configs, in the folders that they name."""
+    root = tmp_path_factory.mktemp("data")
+    write_csv(root / "300w", train=12, landmarks=68)
+    write_wflw(root / "WFLW")
+    write_w300(root / "300W")
+    write_cofw(root / "COFW")
+    write_aflw(root / "AFLW")
+    write_menpo2d(root / "Menpo2D")
+    write_w300vw(root / "300VW", {"001": 30, "002": 31, "009": 29, "114": 4, "203": 3, "410": 3})  # a fifth trains
+    write_celeba_in_the_wild(root / "CelebA/Img/img_celeba")
+    return root
+
+
+def write_celeba_in_the_wild(folder, count=4):
+    """Photographs and the CSV that is made of PIPNet's list of boxes."""
+    rng = np.random.default_rng(0)
+    lines = ["file,left,top,right,bottom"]
+    for index in range(count):
+        save(draw([random_face(rng, (80, 70), 30)], 170, 150), folder / f"{index + 1:06}.jpg")
+        lines.append(f"{index + 1:06}.jpg,45,35,115,108")
+    (folder / "boxes.csv").write_text("\n".join(lines) + "\n")
+
+
+def small(config):
+    """The options that make a config small, and its epochs, one a round."""
+    model = yaml.safe_load((CONFIGS / config).read_text())["model"]
+    tasks = model["init_args"].get("tasks", [1])
+    mixed = {"uda", "gssl"} & set(config.split("_"))
+    data = {**LOADING} if mixed else {**LOADING, "size": 64}
+    data |= {"num_train": 60, "num_test": 4} if config == "demo.yaml" else {"validation_fraction": 0.4}
+    network = NARROW if model["class_path"].endswith("LDEQ") else SMALL
+    network = {**network, "size": 64} if model["class_path"].endswith("CoordNet") else network
+    of_data = "data.init_args.labelled.init_args" if mixed else "data.init_args"
+    settings = {f"model.init_args.{key}": value for key, value in network.items()}
+    settings |= {f"{of_data}.{key}": value for key, value in data.items()}
+    settings |= {f"trainer.{key}": value for key, value in {**TRAINER, "max_epochs": 1 + len(tasks)}.items()}
+    return [f"--{key}={value}" for key, value in settings.items()], 1 + len(tasks)
 
 
 @pytest.mark.parametrize("config", sorted(path.name for path in CONFIGS.glob("*.yaml")))
-def test_config_trains_resumes_and_tests(config, tmp_path, monkeypatch):
+def test_config_trains_resumes_and_tests(config, drawn, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = {**SMALL, **data_options(config, tmp_path)}
-    options = [f"--{key}={value}" for key, value in settings.items()]
-    first = run("fit", "--config", config, *options, "--trainer.max_epochs=1")
+    monkeypatch.setenv("LANDMARK_DATA", str(drawn))
+    monkeypatch.setattr("datamodules.aflw.TRAINING_FACES", 12)  # of the 20 drawn faces
+    options, epochs = small(config)
+    monkeypatch.setenv("STOP_AFTER_EPOCH", "0")
+    first = run("fit", "--config", config, *options)
     assert first.trainer.global_step == 2
     name = Path(config).stem
     last = torch.load(f"runs/{name}/checkpoints/last.ckpt", weights_only=True)
     assert last["global_step"] == 2
-    again = run("fit", "--config", config, *options, "--trainer.max_epochs=2", "--resume")  # past the early gradient
-    assert again.trainer.global_step == 4
+    monkeypatch.delenv("STOP_AFTER_EPOCH")
+    again = run("fit", "--config", config, *options, "--resume")  # past LDEQ's early gradient, through all rounds
+    assert again.trainer.global_step == 2 * epochs
     tested = run("test", "--config", config, *options)
     assert 0 < tested.trainer.callback_metrics["test/nme"] < 1000
     assert {path.suffix for path in Path(f"runs/{name}/test").iterdir()} == {".csv", ".json", ".png"}
+    if f"--name {name} --config data/300w_to_wflw68.yaml" in (CONFIGS / config).read_text():
+        elsewhere = run("test", "--name", name, "--config", "data/300w_to_wflw68.yaml")
+        assert (elsewhere.datamodule.title, elsewhere.datamodule.markup.name) == ("WFLW", "ibug-68")
+        assert 0 < elsewhere.trainer.callback_metrics["test/nme"] < 1000

@@ -2,7 +2,6 @@
 
 import csv
 import importlib
-import inspect
 from functools import wraps
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from jsonargparse import ArgumentParser
 from lightning import Trainer
 
 from callbacks.arguments import CONFIGS
@@ -100,9 +100,9 @@ def test_data_says_what_a_config_below_it_may_say_otherwise(path):
     """An option of the config below stays where the class of this data has it too."""
     data = yaml.safe_load(path.read_text())
     module, _, name = data["class_path"].rpartition(".")
-    options = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-    expected = {"root", "box", "normalizer", "convert_to", "boxes"} & options.keys()
-    assert expected >= {"box"}
+    options = ArgumentParser().add_class_arguments(getattr(importlib.import_module(module), name))
+    expected = {"root", "box", "normalizer", "convert_to", "boxes", "labelled", "unlabelled", "ratio"} & set(options)
+    assert expected & {"box", "labelled"}
     assert expected <= data["init_args"].keys()
 
 

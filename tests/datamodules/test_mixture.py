@@ -1,3 +1,4 @@
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,8 @@ from datamodules.wflw import WFLW
 from tests.drawn_bbc import write_bbc
 from tests.drawn_faces import draw, random_face, save, write_csv, write_wflw
 from tests.experiment import run
+from tests.image_pixels import landmarks_in_image
+from tests.one_sentence import one_sentence
 from tests.tiny import Tiny
 
 
@@ -162,10 +165,45 @@ def test_the_order_depends_on_seed_and_epoch_alone():
 
 def test_ranks_are_taken_from_the_trainer_and_a_resumed_epoch_from_the_checkpoint(folder):
     data = mixture(folder)
-    data.trainer = SimpleNamespace(world_size=2, global_rank=1)
+    data.trainer = SimpleNamespace(world_size=2, global_rank=1, current_epoch=4)
     data.load_state_dict({"epoch": 5})
+    assert data.first_epoch == 5
     sampler = data.train_dataloader().sampler
     assert (sampler.num_replicas, sampler.rank, sampler.epoch) == (2, 1, 5)
+    data.trainer.current_epoch = 8  # a loader that is made in the middle of a training
+    assert data.train_dataloader().sampler.epoch == 8
+
+
+def test_all_others_may_be_seen_in_every_epoch(folder):
+    for epoch in range(3):
+        index = shown(20, 50, None, epoch)
+        assert sorted(index.tolist()) == list(range(70))
+    assert sum(not flag for batch in batches(mixture(folder, None, batch_size=1)) for flag in batch["labelled"]) == 17
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_supervised_epochs_are_those_of_the_labelled_set(folder, world):
+    data, plain = mixture(folder), WFLW(folder / "WFLW", validation_fraction=0.3, **SMALL)
+    plain.setup("fit")
+    data.labelled_only = True
+    data.trainer = plain.trainer = SimpleNamespace(world_size=world, global_rank=world - 1, current_epoch=0)
+    for one, two in zip(batches(data, epoch=3), batches(plain, epoch=3), strict=True):
+        assert one["labelled"].all()
+        assert all(torch.equal(one[key], two[key]) for key in two)
+    data.labelled_only = False
+    assert not all(batch["labelled"].all() for batch in batches(data, epoch=3))
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 20])
+def test_ranks_find_landmarks_in_each_of_the_others_once(folder, world):
+    data = mixture(folder)
+    seen = []
+    for rank in range(world):
+        data.trainer = SimpleNamespace(world_size=world, global_rank=rank, current_epoch=0)
+        found = [index for batch in data.unlabelled_dataloader() for index in batch["index"].tolist()]
+        assert len(found) in (17 // world, -(-17 // world))
+        seen += found
+    assert sorted(seen) == list(range(data.mixed.num_labelled, len(data.mixed)))
 
 
 def test_the_rest_is_the_labelled_set(folder):
@@ -231,9 +269,34 @@ def test_what_is_found_in_the_others_can_be_given_back(folder):
         np.testing.assert_allclose(sample["landmarks"].numpy(), wanted[u], atol=1e-3)
         assert sample["visible"].all()
         augmented = data.mixed[(1, data.mixed.num_labelled + u)]
-        back = transform(augmented["crop"].double().numpy(), augmented["landmarks"].double().numpy())
+        back = landmarks_in_image(augmented)
         flipped = np.linalg.det(invert(augmented["crop"].double().numpy())[:, :2]) < 0
         np.testing.assert_allclose(back, landmarks[u][list(WFLW_98.flip)] if flipped else landmarks[u], atol=1e-2)
+
+
+def test_pseudo_labels_may_lie_anywhere(folder):
+    """A network may find a face's landmarks outside of its image; true ones there would be another image's."""
+    data = mixture(folder)
+    data.pseudo_label(np.full((17, 98, 2), 1e6) + np.arange(98)[:, None])
+    sample = data.mixed[(1, data.mixed.num_labelled)]
+    assert sample["landmarks"].isfinite().all()
+    assert not sample["visible"].any()
+
+
+def test_pseudo_labels_in_a_file_serve_where_the_folder_is_moved(folder, tmp_path):
+    data = mixture(folder)
+    landmarks, file = np.random.default_rng(0).uniform(0, 50, (17, 98, 2)), tmp_path / "labels/round_1.npz"
+    data.write_pseudo_labels(file, landmarks, np.ones((17, 98)))
+    assert data.unlabelled_images[:7].tolist() == [f"{i}.png" for i in range(7)]
+    shutil.copytree(folder, tmp_path / "moved")
+    moved = mixture(tmp_path / "moved")
+    np.testing.assert_array_equal(moved.read_pseudo_labels(file), landmarks.astype(np.float32))
+    (tmp_path / "moved/photos/3.png").rename(tmp_path / "moved/photos/8.png")
+    with one_sentence(file, "face 3 is of image 3.png, but the data has 4.png there"):
+        mixture(tmp_path / "moved").read_pseudo_labels(file)
+    (tmp_path / "moved/photos/8.png").unlink()
+    with one_sentence(file, "has the pseudo-labels of 17 faces, but there are 16"):
+        mixture(tmp_path / "moved").read_pseudo_labels(file)
 
 
 BAD = {

@@ -1,0 +1,109 @@
+"""What PIPNet and the paper's baselines have in common: how a training begins, and its optimiser."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from lightning_modules.backbones.folded import folded
+from lightning_modules.base import LandmarkModule
+from lightning_modules.pipnet.schedules import Schedule, Steps
+
+
+class BackboneDetector(LandmarkModule):
+    """A detection head on a backbone of timm, trained by Adam; a subclass makes the ``network``.
+
+    Test and prediction are by a copy of the network that is folded (see `folded`): the same landmarks but for rounding,
+    faster. Elsewhere call `fold` once the weights are in place; ``module.detector.compile()`` after it gains some more
+    on CPUs, needs a C++ compiler, and takes a minute.
+
+    Args:
+        num_landmarks: N, e.g. 98 on WFLW.
+        pretrained: begin with ImageNet weights (the paper does). They come with a package for
+            ``tf_efficientnet_lite0``, and are fetched once from the network for others.
+        lr: Adam's peak learning rate, for the global batch (it is not rescaled with the number of GPUs).
+        weight_decay: Adam's (L2); the released code has 5e-4 where it does not begin with ImageNet weights.
+        schedule: of the learning rate.
+
+    Raises:
+        ValueError: for a negative learning rate or weight decay.
+    """
+
+    network: Any  # has a `TimmBackbone` called backbone, the ``least_side`` of images, and checks theirs
+
+    def __init__(
+        self,
+        num_landmarks: int,
+        pretrained: bool = True,
+        lr: float = 1e-4,
+        weight_decay: float = 0.0,
+        schedule: Schedule = Steps(),
+    ) -> None:
+        super().__init__(num_landmarks)
+        self.save_hyperparameters()  # those of the subclass too
+        for key, value in {"lr": lr, "weight_decay": weight_decay}.items():
+            if not value >= 0:
+                raise ValueError(f"model.init_args.{key} is {value}, expected at least 0")
+        self.pretrained, self.schedule = pretrained, schedule
+        self.lr, self.weight_decay = lr, weight_decay
+        self._folded: list[nn.Module] = []  # a list keeps it out of checkpoints and optimisers
+
+    def setup(self, stage: str) -> None:
+        """Check the size of the data's images; and as `LandmarkModule`."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            self.network.check_sides(data.size, data.size)
+        super().setup(stage)
+
+    @property
+    def detector(self) -> nn.Module:
+        """The network, or its folded copy where there is one."""
+        return self._folded[0] if self._folded and not self.training else self.network
+
+    def fold(self) -> None:
+        """From now on detect by a folded copy of the network, until a trainer is used or the weights change."""
+        side = self.network.least_side
+        self._folded = [folded(self.network, torch.zeros(1, 3, side, side, dtype=torch.uint8, device=self.device))]
+
+    def unfold(self) -> None:
+        """Detect by the network itself again."""
+        self._folded = []
+
+    def on_test_start(self) -> None:
+        """Fold."""
+        super().on_test_start()
+        self.fold()
+
+    def on_test_end(self) -> None:
+        """Unfold: the weights may change from here on."""
+        self.unfold()
+
+    def on_predict_start(self) -> None:
+        """Fold."""
+        super().on_predict_start()
+        self.fold()
+
+    def on_predict_end(self) -> None:
+        """Unfold: the weights may change from here on."""
+        self.unfold()
+
+    def configure_optimizers(self) -> Any:
+        """Adam, whose learning rate is a function of the epoch alone; and ImageNet weights where a training begins.
+
+        Here it is known whether a checkpoint was loaded, which has weights of its own, and there is no run yet that
+        weights which cannot be had would leave behind.
+        """
+        if self.pretrained and not self.trainer.ckpt_path:
+            self.network.backbone.load_imagenet()
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def on_train_start(self) -> None:
+        """Set the epoch's learning rate: a checkpoint has that of a training of the length it was made in."""
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = group["initial_lr"] * self.learning_rate_factor(self.current_epoch)
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """What the learning rate of an epoch is multiplied by."""
+        return self.schedule(epoch / max(1, self.trainer.max_epochs or 1))

@@ -1,0 +1,156 @@
+"""PIPNet's network: a backbone, layers that change its stride, and one head (Jin et al. 2021, section 3.1 and 3.2)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.backbones.timm_backbone import TimmBackbone
+from lightning_modules.pipnet.targets import decode
+
+RESTRIDE_WIDTH = 512
+
+
+class Reading(NamedTuple):
+    """What the head says in one cell for each of N landmarks, offsets in cells from the cell's top-left corner."""
+
+    own: Tensor  # (B, N, 2) of the landmark itself
+    neighbours: Tensor  # (B, N, C, 2) of its C neighbours
+
+
+class Detection(NamedTuple):
+    """What it says in the cell where a landmark's score is highest, points in input pixels."""
+
+    scores: Tensor  # (B, N, h, w) of all cells
+    best: Tensor  # (B, N) the highest
+    own: Tensor  # (B, N, 2) where the landmark is
+    neighbours: Tensor  # (B, N, C, 2) where its neighbours are
+
+
+class StridedBackbone(nn.Module):
+    """Images (B, 3, H, W) to features (B, ``channels``, H / ``stride``, W / ``stride``).
+
+    Args:
+        backbone: name of a timm model.
+        stride: the backbone's, or as many powers of 2 above or below it as wanted.
+
+    Raises:
+        ValueError: the backbone has no feature map, or cannot have the stride.
+    """
+
+    def __init__(self, backbone: str, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.backbone = TimmBackbone(backbone)
+        self.restride = restride(self.backbone, stride)
+        self.channels = RESTRIDE_WIDTH if len(self.restride) else self.backbone.channels
+        self.least_side = max(stride, self.backbone.stride)  # of images, whose sides are multiples of it
+
+    def check_sides(self, height: int, width: int) -> None:
+        """Refuse images of the wrong size.
+
+        Raises:
+            ValueError: the stride does not divide the sides.
+        """
+        if height % self.least_side or width % self.least_side:
+            raise ValueError(
+                f"images are {width} x {height} pixels, expected sides divisible by {self.least_side}; set "
+                "data.init_args.size to a multiple of it, or choose another model.init_args.stride or backbone"
+            )
+
+    def features(self, image: Tensor) -> Tensor:
+        """Features of images."""
+        self.check_sides(*image.shape[-2:])
+        found: Tensor = self.restride(self.backbone(image))
+        return found
+
+    def initialize(self) -> None:
+        """All but the backbone as in the released code (and in that of Xiao et al.): weights N(0, 0.001), no bias."""
+        inherited = set(self.backbone.modules())
+        for module in self.modules():
+            if module in inherited:
+                continue
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, std=0.001)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+
+
+class PIPNetwork(StridedBackbone):
+    """Images to features, features to scores (B, N, h, w) of cells and to offsets within chosen cells.
+
+    The released network has five 1x1 convolutions, of N (score), N (x), N (y), CN (neighbours' x) and CN (their y)
+    channels. Here they are one, ``head``, with these rows in this order: its weight and bias are those of the released
+    layers, joined by `torch.cat`. An offset is only ever looked at in one cell for each landmark, where its score is
+    highest or, in training, where the landmark is; so it is only computed there, which is 1 / (h w) of the work and the
+    same numbers and gradients.
+
+    Args:
+        backbone: name of a timm model.
+        num_landmarks: N.
+        num_neighbours: C; 0 is PIP regression without the neighbour regression module.
+        stride: of the score maps: see `StridedBackbone`.
+    """
+
+    def __init__(self, backbone: str, num_landmarks: int, num_neighbours: int, stride: int) -> None:
+        super().__init__(backbone, stride)
+        self.num_landmarks, self.num_neighbours = num_landmarks, num_neighbours
+        self.head = nn.Conv2d(self.channels, (3 + 2 * num_neighbours) * num_landmarks, 1)
+        self.initialize()
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor) -> Detection:
+        """Every landmark of images (B, 3, H, W), read in the cell of its highest score."""
+        features = self.features(image)
+        scores = self.scores(features)
+        best, cell = scores.flatten(2).max(dim=-1)
+        own, neighbours = (decode(cell, x, self.stride, scores.shape[-1]) for x in self.offsets(features, cell))
+        return Detection(scores, best, own, neighbours)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Score (B, N, h, w) of every cell, about 1 where the landmark is and 0 elsewhere; no activation."""
+        n, (weight, bias) = self.num_landmarks, self.head.parameters()
+        with torch.autocast(features.device.type, enabled=False):  # bfloat16 rounds offsets to a hundredth of a cell
+            return nn.functional.conv2d(features.to(weight.dtype), weight[:n], bias[:n])
+
+    def offsets(self, features: Tensor, cell: Tensor) -> Reading:
+        """What the head says in cells (B, N), counted along the rows of the map."""
+        face = torch.arange(len(cell), device=cell.device).unsqueeze(1)
+        chosen = features.flatten(2).transpose(1, 2)[face, cell]  # (B, N, F)
+        weight, bias = (self._by_landmark(rows.reshape(len(rows), -1)) for rows in self.head.parameters())
+        with torch.autocast(features.device.type, enabled=False):
+            # N products of (B, F) with (F, 2 + 2C): each landmark has a cell and weights of its own.
+            found = torch.bmm(chosen.transpose(0, 1).to(weight.dtype), weight.transpose(1, 2)) + bias.transpose(1, 2)
+        found = found.transpose(0, 1).reshape(*cell.shape, 2, 1 + self.num_neighbours).transpose(-2, -1)
+        return Reading(found[:, :, 0], found[:, :, 1:])
+
+    def _by_landmark(self, rows: Tensor) -> Tensor:
+        """The head's rows of offsets as (N, 2 + 2C, K): x of the landmark and of its neighbours, then y of them."""
+        n, c, k = self.num_landmarks, self.num_neighbours, rows.shape[1]
+        own, neighbours = rows[n : 3 * n].view(2, n, 1, k), rows[3 * n :].view(2, n, c, k)
+        return torch.cat([own.transpose(0, 1), neighbours.transpose(0, 1)], dim=2).flatten(1, 2)
+
+
+def restride(backbone: TimmBackbone, stride: int) -> nn.Sequential:
+    """Layers after a backbone that give its map another stride (section 4.2.1); none where it has it already.
+
+    Raises:
+        ValueError: the stride is no power of 2 times or below the backbone's.
+    """
+    layers: list[nn.Module] = []
+    channels, now = backbone.channels, backbone.stride
+    while now != stride:
+        if stride <= 0 or max(stride, now) % min(stride, now) or not max(stride, now) // min(stride, now) % 2 == 0:
+            raise ValueError(
+                f"model.init_args.stride is {stride}, expected {backbone.name}'s {backbone.stride}, halved or doubled "
+                "any number of times"
+            )
+        if stride > now:
+            layers.append(nn.Conv2d(channels, RESTRIDE_WIDTH, 3, stride=2, padding=1, bias=False))
+        else:
+            layers.append(nn.ConvTranspose2d(channels, RESTRIDE_WIDTH, 4, stride=2, padding=1, bias=False))
+        layers += [nn.BatchNorm2d(RESTRIDE_WIDTH), nn.ReLU(inplace=True)]
+        channels, now = RESTRIDE_WIDTH, now * 2 if stride > now else now // 2
+    return nn.Sequential(*layers)

@@ -1,0 +1,209 @@
+"""PIPNet trained with labels and with pseudo-labels of its own, in rounds (Jin et al. 2021, section 3.3)."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from datamodules.batch import LandmarkBatch, MixedBatch
+from lightning_modules.pipnet.curriculum import Rounds, check_tasks, rounds
+from lightning_modules.pipnet.module import PIPNet
+from lightning_modules.pipnet.network import PIPNetwork
+
+FOLDER = "pseudo_labels"  # in the run's folder
+
+
+class SelfTraining(PIPNet):
+    """Self-training with curriculum as one training on a `Mixture` of faces with labels and others.
+
+    The first round is supervised. At the end of each round but the last, the network finds the landmarks of all
+    others, in clean crops: the pseudo-labels of the next round, kept in ``pseudo_labels/round_<number>.npz`` in the
+    run's folder. In that round labelled faces teach as ever and the others at the round's task, a stride: a coarser
+    one than the network's asks only for the landmark's cell on a coarser score map, which is easier to get right.
+
+    All rounds take ``trainer.max_epochs`` / (1 + number of tasks) epochs, and the schedule of the learning rate is that
+    of a round.
+
+    Args:
+        num_landmarks: N.
+        tasks: a round for each; the default is self-training with curriculum for stride 32. Plain self-training is
+            ``[32, 32, 32]``.
+        from_scratch: whether each round begins with new weights (of ImageNet if ``pretrained``), as in the released
+            code; else it continues with those of the round before, as the optimiser does with its state.
+        options: see `PIPNet`.
+
+    Raises:
+        ValueError: tasks that are no curriculum, data that has no faces without labels, a number of epochs that does
+            not share out among the rounds, a crop that the coarsest task does not divide.
+    """
+
+    takes_unlabelled = True
+    round_seed: Tensor  # () int64, of the new weights of rounds: travels in the checkpoint
+
+    def __init__(
+        self,
+        num_landmarks: int,
+        tasks: tuple[int, ...] = (128, 64, 32, 32, 32),
+        from_scratch: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(num_landmarks, **options)
+        self.tasks, self.from_scratch = tuple(tasks), from_scratch
+        check_tasks(self.tasks, self.network.stride)
+        self.register_buffer("round_seed", torch.randint(2**62, ()))
+        self.rounds = Rounds(self.network.stride, self.tasks, epochs=1)  # until the trainer is known
+        self._epochs_before: int | None = None  # of a round, in the checkpoint that is resumed from
+
+    @property
+    def data(self) -> Any:
+        """The `Mixture` that is trained on."""
+        trainer: Any = self.trainer
+        return trainer.datamodule
+
+    def setup(self, stage: str) -> None:
+        """Lay out the rounds."""
+        super().setup(stage)
+        if stage != "fit":
+            return
+        trainer: Any = self.trainer
+        if not trainer.fast_dev_run:  # which is one epoch, of a supervised round
+            self.rounds = rounds(trainer.max_epochs, self.network.stride, self.tasks)
+        if self.data.size % max(self.tasks):
+            coarsest = max(self.tasks)
+            raise ValueError(
+                f"data.init_args.labelled.init_args.size is {self.data.size}, expected a multiple of {coarsest}, the "
+                "coarsest of model.init_args.tasks (and the same for each of data.init_args.unlabelled)"
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record how long rounds are."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["epochs_a_round"] = self.rounds.epochs
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember how long they were."""
+        super().on_load_checkpoint(checkpoint)
+        self._epochs_before = checkpoint.get("epochs_a_round")
+
+    def on_fit_start(self) -> None:
+        """Take back the pseudo-labels of the round that a run is resumed in, before its first batch is drawn.
+
+        Raises:
+            ValueError: rounds had another number of epochs.
+            FileNotFoundError, ValueError: the file is not there or not of these faces.
+        """
+        super().on_fit_start()
+        if self._epochs_before not in (None, self.rounds.epochs):
+            raise ValueError(
+                f"trainer.max_epochs is {self.trainer.max_epochs}, which makes rounds of {self.rounds.epochs} epochs, "
+                f"but those of this run have {self._epochs_before}; set it to {self._epochs_before * self.rounds.count}"
+            )
+        number = self.rounds.number(self.data.first_epoch)
+        self.data.labelled_only = number == 0
+        if 0 < number < self.rounds.count:
+            file = self.file(number)
+            self.data.pseudo_label(self.data.read_pseudo_labels(file))
+            self.print(f"round {number} of {self.rounds.count - 1} goes on with the pseudo-labels in {file}")
+
+    def on_train_epoch_start(self) -> None:
+        """Begin a round with new weights."""
+        trainer: Any = self.trainer
+        trainer.reload_dataloaders_every_n_epochs = 0  # see `on_train_epoch_end`
+        number = self.rounds.number(self.current_epoch)
+        if self.rounds.begins(self.current_epoch):
+            if number and self.from_scratch:
+                self._start_afresh(number)
+            self._tell_of_round(number)
+        told = {"train/round": float(number), "train/task": float(self.rounds.task(number))}
+        self.log_dict(told, on_step=False, on_epoch=True, sync_dist=True)
+
+    def _tell_of_round(self, number: int) -> None:
+        last = self.current_epoch + self.rounds.epochs - 1
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        taught = f"pseudo-labels at stride {self.rounds.task(number)}" if number else "labelled faces only"
+        self.print(
+            f"round {number} of {self.rounds.count - 1}, epochs {self.current_epoch} to {last}: {taught}, learning "
+            f"rate {rate:g} at first"
+        )
+
+    def _start_afresh(self, number: int) -> None:
+        """New weights, the same on all ranks and after a resume, and an optimiser without memory."""
+        network = self.network
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(self.round_seed) + number)
+            fresh = PIPNetwork(network.backbone.name, self.num_landmarks, network.num_neighbours, network.stride)
+        if self.pretrained:
+            fresh.backbone.load_imagenet()
+        network.load_state_dict(fresh.state_dict())
+        for optimizer in self.trainer.optimizers:
+            optimizer.state.clear()
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """What the learning rate of an epoch is multiplied by; each round has the whole schedule."""
+        return self.schedule(self.rounds.share_done(epoch))
+
+    def training_step(self, batch: LandmarkBatch, batch_idx: int) -> Tensor:
+        """Losses of labelled faces at the network's stride and of the others at the round's task."""
+        mixed: MixedBatch = batch  # type: ignore[assignment]
+        stride, task = self.network.stride, self.rounds.task(self.rounds.number(self.current_epoch))
+        features = self.network.features(batch["image"])
+        return self.loss(features, batch["landmarks"], torch.where(mixed["labelled"], stride, task), task)
+
+    def on_train_epoch_end(self) -> None:
+        """Make the pseudo-labels of the next round, before the checkpoint is written that it would be resumed from."""
+        super().on_train_epoch_end()
+        number = self.rounds.labelled_after(self.current_epoch)
+        if number is None:
+            return
+        landmarks, confidence, side = self._find()
+        if self.trainer.is_global_zero:
+            self.data.write_pseudo_labels(self.file(number), landmarks.numpy(), confidence.numpy())
+        self._tell_of_labels(number, landmarks, confidence, side)
+        self.data.pseudo_label(landmarks.numpy())
+        self.data.labelled_only = False
+        trainer: Any = self.trainer
+        trainer.reload_dataloaders_every_n_epochs = 1  # the next epoch's loader is one that has these labels
+
+    @torch.no_grad()
+    def _find(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of all U others: landmarks (U, N, 2) in original images, confidence (U, N), sides (U,) of the clean crops.
+
+        Each rank looks at its share of the faces, and gets them all.
+        """
+        strategy, labelled = self.trainer.strategy, self.data.mixed.num_labelled
+        self.eval()
+        if self.trainer.world_size > 1:
+            # Without a validation since the last step ranks have running means of their own; those of rank 0 are saved.
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, 0)
+        found = torch.zeros(len(self.data.mixed) - labelled, self.num_landmarks + 1, 3, device=self.device)
+        for batch in self.data.unlabelled_dataloader():
+            batch = strategy.batch_to_device(batch)
+            with self.trainer.precision_plugin.val_step_context():
+                prediction = self.predict_step(batch, 0)
+            row = batch["index"] - labelled
+            found[row, :-1, :2] = prediction["landmarks"].float()
+            found[row, :-1, 2] = prediction["confidence"].float()
+            found[row, -1, 0] = self.data.size * batch["crop"][..., :2].det().abs().sqrt()
+        self.train()
+        found = strategy.reduce(found, reduce_op="sum").cpu()  # the other ranks have nothing but zeros there
+        return found[:, :-1, :2], found[:, :-1, 2], found[:, -1, 0]
+
+    def _tell_of_labels(self, number: int, landmarks: Tensor, confidence: Tensor, side: Tensor) -> None:
+        mean, low = confidence.mean(), confidence.mean(dim=1).quantile(0.1)  # quantile: of faces
+        told, sentence = {"pseudo/confidence": mean, "pseudo/confidence_low": low}, ""
+        if number > 1:
+            before = torch.from_numpy(self.data.read_pseudo_labels(self.file(number - 1)))
+            told["pseudo/moved"] = 100 * ((landmarks - before).norm(dim=-1) / side.unsqueeze(-1)).mean()
+            sentence = f"moved by {told['pseudo/moved']:.2f} % of the crop's side since the last round, "
+        self.log_dict(told, sync_dist=True)
+        self.print(
+            f"round {number}: pseudo-labels of {len(landmarks)} faces, mean confidence {mean:.3f}, the least sure "
+            f"tenth below {low:.3f}, {sentence}kept in {self.file(number)}"
+        )
+
+    def file(self, number: int) -> Path:
+        """The pseudo-labels of a round."""
+        return Path(self.trainer.default_root_dir, FOLDER, f"round_{number}.npz")

@@ -1,0 +1,137 @@
+"""Self-training that is killed and resumed, on one process and on two."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_modules.pipnet import SelfTraining
+from tests.experiment import QUIET, run, start, weights
+from tests.mixed_experiment import Died, infrared, make, write_mixed
+
+CALLBACKS = {"callbacks": [{"class_path": f"tests.mixed_experiment.{name}"} for name in ("Die", "DieBeforeLast")]}
+# Each is where the run dies that the one before resumed: "end" is with the next round's labels written and the
+# checkpoint not, "start" with both.
+DEATHS = ("1 middle", "1 end", "2 start", "3 middle", "5 middle", "7 middle")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with an uninterrupted run of four rounds, ``runs/whole``."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_mixed(folder, trainer=CALLBACKS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run("fit", "--config", "mixed.yaml", "--name", "whole")
+    return folder
+
+
+@pytest.fixture
+def folder(whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def check_same(one, two):
+    assert Path("runs", one, "metrics.csv").read_text() == Path("runs", two, "metrics.csv").read_text()
+    files = [sorted(Path("runs", name, "pseudo_labels").glob("*")) for name in (one, two)]
+    assert [file.name for file in files[0]] == [file.name for file in files[1]]
+    assert len(files[0]) > 1
+    for a, b in zip(*([np.load(file) for file in each] for each in files), strict=True):
+        assert all(np.array_equal(a[key], b[key]) for key in ("images", "landmarks", "confidence"))
+    for file in ("last.ckpt", "best.ckpt"):
+        a, b = weights(f"runs/{one}", file), weights(f"runs/{two}", file)
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_run_that_dies_in_each_round_ends_as_an_uninterrupted_one(folder, monkeypatch):
+    for death in DEATHS:
+        monkeypatch.setenv("DIE_AT", death)
+        with pytest.raises(Died):
+            run("fit", "--config", "mixed.yaml", "--name", "killed", "--resume", "auto")
+    monkeypatch.delenv("DIE_AT")
+    run("fit", "--config", "mixed.yaml", "--name", "killed", "--resume")
+    check_same("whole", "killed")
+
+
+def test_a_run_killed_between_two_rounds_and_resumed_with_workers(folder):
+    """The kill comes when the labels of round 2 are written and the checkpoint of their epoch is not."""
+    words = ("fit", "--config", "mixed.yaml", "--name", "killed", "--data.init_args.labelled.init_args.num_workers=1")
+    killed = start(*words, *QUIET, DIE_AT="3 end", KILL="yes", OMP_NUM_THREADS="1", PYTHONPATH=".")
+    output = killed.communicate(timeout=120)[0]
+    assert killed.returncode == -signal.SIGKILL, output
+    assert Path("runs/killed/pseudo_labels/round_2.npz").is_file()
+    assert torch.load("runs/killed/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
+    run(*words, "--resume")
+    check_same("whole", "killed")
+
+
+def test_rounds_that_continue_resume_too(folder, monkeypatch):
+    write_mixed(folder, tasks=[64, 32], from_scratch=False, trainer={"max_epochs": 6, **CALLBACKS})
+    run("fit", "--config", "mixed.yaml", "--name", "continued")
+    monkeypatch.setenv("DIE_AT", "5 middle")
+    with pytest.raises(Died):
+        run("fit", "--config", "mixed.yaml", "--name", "killed")
+    monkeypatch.delenv("DIE_AT")
+    run("fit", "--config", "mixed.yaml", "--name", "killed", "--resume")
+    check_same("continued", "killed")
+
+
+def test_labels_that_are_not_the_runs(folder, monkeypatch, capsys):
+    monkeypatch.setenv("DIE_AT", "3 middle")
+    with pytest.raises(Died):
+        run("fit", "--config", "mixed.yaml", "--name", "killed")
+    monkeypatch.delenv("DIE_AT")
+    file = Path("runs/killed/pseudo_labels/round_1.npz")
+    good = file.read_bytes()
+    others = "--data.init_args.unlabelled=" + str([infrared(num_train=9)])
+    broken = {
+        "are not there; get back the file and the images that the run had, or start a new run": (file.unlink, ()),
+        "not a readable file of pseudo-labels, or cut off": (lambda: file.write_bytes(good[:-200]), ()),
+        "has the pseudo-labels of 7 faces, but there are 9": (lambda: file.write_bytes(good), (others,)),
+        "those of this run have 2; set it to 8": (lambda: file.write_bytes(good), ("--trainer.max_epochs=12",)),
+    }
+    for sentence, (breaking, words) in broken.items():
+        breaking()
+        with pytest.raises(SystemExit):
+            run("fit", "--config", "mixed.yaml", "--name", "killed", "--resume", *words)
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert said.startswith("error: "), said
+        assert sentence in said
+        assert "max_epochs" in said or str(file) in said
+        assert torch.load("runs/killed/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
+
+
+def test_two_processes_share_the_faces_out_and_begin_rounds_alike(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # No validation, which would give all ranks the running means of rank 0.
+    trainer = {"max_epochs": 2, "callbacks": [{"class_path": "tests.mixed_experiment.Witness"}], "limit_val_batches": 0}
+    write_mixed(tmp_path, tasks=[32], trainer={**trainer, "devices": 2, "strategy": "ddp"})
+    process = start("fit", "--config", "mixed.yaml", "--name", "two", *QUIET, OMP_NUM_THREADS="1", PYTHONPATH=".")
+    output = process.communicate(timeout=180)[0]
+    assert process.returncode == 0, output
+    assert output.count("round 1 of 1, epochs 1 to 1") == 1
+    assert Path("written").read_text() == "rank 0 round_1.npz\n"
+    moments = ("start_0", "end_0", "start_1", "end_1")
+    kept = {m: [torch.load(f"{m}_{rank}.pt", weights_only=True) for rank in range(2)] for m in moments}
+    module = SelfTraining(98, tasks=(32,), backbone="test_resnet", pretrained=False)
+    for moment in moments:
+        parameters = dict(module.named_parameters())
+        assert all(torch.equal(kept[moment][0][key], kept[moment][1][key]) for key in parameters), moment
+    assert all(torch.equal(value, kept["end_0"][1][key]) for key, value in kept["end_0"][0].items())
+    assert not torch.equal(kept["start_1"][0]["network.head.weight"], kept["end_0"][0]["network.head.weight"])
+    module.load_state_dict(kept["end_0"][0])
+    module.eval()
+    others = make(infrared())
+    faces = others.dataset(others.load("train"))
+    labels = np.load("runs/two/pseudo_labels/round_1.npz")
+    assert len(faces) == len(labels["landmarks"]) == 7
+    with torch.no_grad():
+        for row, sample in enumerate(faces[i] for i in range(7)):
+            expected = module.predict_step({key: value.unsqueeze(0) for key, value in sample.items()}, 0)
+            np.testing.assert_allclose(labels["landmarks"][row], expected["landmarks"][0], atol=1e-2)
+            np.testing.assert_allclose(labels["confidence"][row], expected["confidence"][0], atol=1e-5)
