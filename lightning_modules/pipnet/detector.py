@@ -54,6 +54,7 @@ class BackboneDetector(LandmarkModule):
         if data is not None:
             self.network.check_sides(data.size, data.size)
         super().setup(stage)
+        self.unfold()  # a copy that was made by hand would be validated in place of what is trained
 
     @property
     def detector(self) -> nn.Module:

@@ -48,12 +48,12 @@ def losses(
     height, width = features.shape[-2:]
     taught = known & (task == network.stride).unsqueeze(-1)
     targets = encode(landmarks, neighbours, network.stride, width, height)
-    reading = network.offsets(features, targets.cell)
+    offsets = network.offsets(features, targets.cell)
     both = taught.unsqueeze(-1) & known[:, neighbours]  # a neighbour that is not known teaches nothing
     return Losses(
         _score_loss(network, features, landmarks, known, task, coarsest),
-        2 * _mean((reading.own - targets.own).abs(), taught.unsqueeze(-1)),
-        2 * _mean((reading.neighbours - targets.neighbours).abs(), both.unsqueeze(-1)),
+        2 * _mean((offsets[:, :, 0] - targets.own).abs(), taught.unsqueeze(-1)),
+        2 * _mean((offsets[:, :, 1:] - targets.neighbours).abs(), both.unsqueeze(-1)),
     )
 
 

@@ -11,15 +11,8 @@ from lightning_modules.pipnet.targets import decode
 RESTRIDE_WIDTH = 512
 
 
-class Reading(NamedTuple):
-    """What the head says in one cell for each of N landmarks, offsets in cells from the cell's top-left corner."""
-
-    own: Tensor  # (B, N, 2) of the landmark itself
-    neighbours: Tensor  # (B, N, C, 2) of its C neighbours
-
-
 class Detection(NamedTuple):
-    """What it says in the cell where a landmark's score is highest, points in input pixels."""
+    """What the head says in the cell where a landmark's score is highest, points in input pixels."""
 
     scores: Tensor  # (B, N, h, w) of all cells
     best: Tensor  # (B, N) the highest
@@ -106,8 +99,8 @@ class PIPNetwork(StridedBackbone):
         features = self.features(image)
         scores = self.scores(features)
         best, cell = scores.flatten(2).max(dim=-1)
-        own, neighbours = (decode(cell, x, self.stride, scores.shape[-1]) for x in self.offsets(features, cell))
-        return Detection(scores, best, own, neighbours)
+        points = decode(cell, self.offsets(features, cell), self.stride, scores.shape[-1])
+        return Detection(scores, best, points[:, :, 0], points[:, :, 1:])
 
     def scores(self, features: Tensor) -> Tensor:
         """Score (B, N, h, w) of every cell, about 1 where the landmark is and 0 elsewhere; no activation."""
@@ -115,22 +108,23 @@ class PIPNetwork(StridedBackbone):
         with torch.autocast(features.device.type, enabled=False):  # bfloat16 rounds offsets to a hundredth of a cell
             return nn.functional.conv2d(features.to(weight.dtype), weight[:n], bias[:n])
 
-    def offsets(self, features: Tensor, cell: Tensor) -> Reading:
-        """What the head says in cells (B, N), counted along the rows of the map."""
-        face = torch.arange(len(cell), device=cell.device).unsqueeze(1)
-        chosen = features.flatten(2).transpose(1, 2)[face, cell]  # (B, N, F)
-        weight, bias = (self._by_landmark(rows.reshape(len(rows), -1)) for rows in self.head.parameters())
-        with torch.autocast(features.device.type, enabled=False):
-            # N products of (B, F) with (F, 2 + 2C): each landmark has a cell and weights of its own.
-            found = torch.bmm(chosen.transpose(0, 1).to(weight.dtype), weight.transpose(1, 2)) + bias.transpose(1, 2)
-        found = found.transpose(0, 1).reshape(*cell.shape, 2, 1 + self.num_neighbours).transpose(-2, -1)
-        return Reading(found[:, :, 0], found[:, :, 1:])
+    def offsets(self, features: Tensor, cell: Tensor) -> Tensor:
+        """What the head says in cells (B, N) of where each landmark and, after it, its C neighbours are.
 
-    def _by_landmark(self, rows: Tensor) -> Tensor:
-        """The head's rows of offsets as (N, 2 + 2C, K): x of the landmark and of its neighbours, then y of them."""
-        n, c, k = self.num_landmarks, self.num_neighbours, rows.shape[1]
-        own, neighbours = rows[n : 3 * n].view(2, n, 1, k), rows[3 * n :].view(2, n, c, k)
-        return torch.cat([own.transpose(0, 1), neighbours.transpose(0, 1)], dim=2).flatten(1, 2)
+        (B, N, 1 + C, 2), in cells from the cell's top-left corner. Cells are counted along the rows of the map.
+        """
+        n, c = self.num_landmarks, self.num_neighbours
+        face = torch.arange(len(cell), device=cell.device)
+        chosen = features.flatten(2).permute(2, 0, 1)[cell.T, face]  # (N, B, F)
+        weight, bias = (rows[n:] for rows in self.head.parameters())
+        own, near = weight[: 2 * n].view(2, n, -1), weight[2 * n :].view(2, n, c, weight.shape[1])
+        own_bias, near_bias = bias[: 2 * n].view(2, n, 1), bias[2 * n :].view(2, n, 1, c)
+        with torch.autocast(features.device.type, enabled=False):
+            # For each landmark a product of (B, F) with its own (F, 2) or (F, C): its cells are not the others'.
+            chosen = chosen.to(weight.dtype)
+            itself = torch.baddbmm(own_bias.permute(1, 2, 0), chosen, own.permute(1, 2, 0))  # (N, B, 2)
+            x, y = (torch.baddbmm(b, chosen, w.mT) for w, b in zip(near, near_bias, strict=True))  # (N, B, C)
+        return torch.cat([itself.unsqueeze(2), torch.stack([x, y], dim=-1)], dim=2).transpose(0, 1)
 
 
 def restride(backbone: TimmBackbone, stride: int) -> nn.Sequential:

@@ -81,8 +81,9 @@ def check_predictions(module, data, folder):
         found = module(batch["image"]).landmarks
         error = (found - batch["landmarks"]).norm(dim=-1).mean(dim=-1) / batch["norm"]
         original = torch.einsum("bij,bnj->bni", batch["crop"][..., :2], found) + batch["crop"][:, None, :, 2]
-    (file,) = (folder / "test").glob("faces*.csv")
-    assert [float(row["nme"]) for row in rows(file)] == pytest.approx((100 * error).tolist(), abs=1e-3)
+    (file,) = (folder / "test").glob("*_faces.csv")  # the worst first
+    worst_first = (100 * error).sort(descending=True).values.tolist()
+    assert [float(row["nme"]) for row in rows(file)] == pytest.approx(worst_first, abs=1e-2)
     (file,) = (folder / "predictions").glob("*.csv")
     written = [[[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(98)] for row in rows(file)]
     np.testing.assert_allclose(written, original, atol=0.01)
