@@ -1,4 +1,4 @@
-"""The user's own images with landmarks in a CSV file: a small datamodule, and the one to copy for a new dataset."""
+"""The user's own images with landmarks in a CSV file."""
 
 from pathlib import Path
 from typing import Any
