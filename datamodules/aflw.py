@@ -41,6 +41,7 @@ class AFLW(PublishedData):
     usual_box = "provided-1.0"
     usual_normalizer = "provided-box"
     published: ClassVar[Mapping[str, int]] = {"train": TRAINING_FACES, "test": 4386}
+    may_share_photographs = "the published split of AFLW knows no photographs"
     holds, prepared_as = "AFLWinfo_release.mat and data/flickr", "aflw"
 
     def load(self, split: str) -> Faces:

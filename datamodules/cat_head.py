@@ -1,5 +1,6 @@
 """Cat Head (Zhang, Sun and Tang, ECCV 2008): 10,000 photographs of cats with nine points of the head."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from datamodules.markup import CAT_9
 from datamodules.published_data import PublishedData
 
 LISTS = {"train": "cat_train_images.txt", "test": "cat_test_images.txt"}
+PUBLISHED, LMDIS_TRAINING = 10_000, 7_747  # images
 TEST_SHARE, TEST_SEED = 0.3, -1  # another seed than any of the validation split, which may not be negative
 KNOWN_ERROR = (
     "the archives have CAT_00/00000003_019.jpg.cat, to which there is no image, and lack CAT_00/00000003_015.jpg.cat, "
@@ -42,6 +44,7 @@ class CatHead(PublishedData):
     annotated = CAT_9
     usual_box = "landmarks-1.5"
     holds, prepared_as = "CAT_00 to CAT_06", "cat_head"
+    may_differ = "10,000 is the authors' number, and that of the archives' files is not published"
 
     @property
     def title(self) -> str:
@@ -54,6 +57,13 @@ class CatHead(PublishedData):
         if self._has_lists():
             return faces.select(self._listed(split, faces))
         return split_validation(faces, TEST_SHARE, TEST_SEED)[split == "test"]
+
+    def published_counts(self, split: str) -> Mapping[int, str]:
+        """Of lmdis' lists the training images; without them, both splits together are the images published."""
+        if self._has_lists():
+            return {LMDIS_TRAINING: "as lmdis has"} if split == "train" else {}
+        tested = len(self.load("test"))
+        return {PUBLISHED - tested: f"as published, with {tested:,} for testing"} if split == "train" else {}
 
     def _all(self) -> Faces:
         files, names = self._annotated_images()

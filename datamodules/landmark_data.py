@@ -1,6 +1,6 @@
 """What the datamodules of annotated images share: crops, loaders, and validation faces taken out of training.
 
-A dataset's own file only has to read its annotations into `Faces`; `csv_landmarks.py` is a small one to copy.
+A dataset's own file only has to read its annotations into `Faces`; `wflw.py` is the one to copy.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Annotated faces and faces without annotation in the same batches."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,6 @@ class Mixture(LandmarkDataModule):
         self.subset_names, self.annotated = labelled.subset_names, labelled.annotated
         if isinstance(labelled, PublishedData):
             self.published: Mapping[str, int | None] = labelled.published
-            self.published_counts: Callable[[str], Mapping[int, str]] = labelled.published_counts
         self.radii = labelled.radii
         self.labelled_only = False  # True where a method begins with supervised epochs; loaders then have no others
         self._mixed: MixedFaces | None = None

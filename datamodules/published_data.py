@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from datamodules.faces import Faces
 from datamodules.landmark_data import ROOT, LandmarkDataModule, data_root
 
 
@@ -18,6 +19,11 @@ class PublishedData(LandmarkDataModule):
 
     # The splits there are to load, and how many faces each has where nothing is missing, None where that is not known.
     published: ClassVar[Mapping[str, int | None]] = {"train": None, "test": None}
+    counted: ClassVar[str] = "faces"  # what ``published`` counts
+    # Why a faultless copy may differ from ``published``, or have one photograph in its training and its test faces;
+    # empty where it may not. `inspect` then asks for a look, and tells the reason.
+    may_differ: ClassVar[str] = ""
+    may_share_photographs: ClassVar[str] = ""
     holds: ClassVar[str]  # what is in ``root``, for sentences
     prepared_as: ClassVar[str] = ""  # its name for ``python cli.py prepare``; none where that does not know it
 
@@ -32,7 +38,11 @@ class PublishedData(LandmarkDataModule):
         prepare = f"; python cli.py prepare {self.prepared_as} says where to get it" if self.prepared_as else ""
         return f"set data.init_args.root to the folder that holds {self.holds} {ROOT}{prepare}"
 
+    def count(self, faces: Faces) -> int:
+        """How many there are of what ``published`` counts."""
+        return len(faces)
+
     def published_counts(self, split: str) -> Mapping[int, str]:
-        """How many faces a split may have where nothing is missing, and who says so; empty where that is not known."""
+        """How many of ``counted`` a split has where nothing is missing, and who says so; empty where not known."""
         count = self.published[split]
         return {} if count is None else {count: "as published"}

@@ -42,6 +42,10 @@ class VideoData(PublishedData):
     def load(self, split: str) -> VideoFaces:
         """The frames of the videos of ``train`` or ``test``."""
 
+    def count(self, faces: Faces) -> int:
+        """How many frames there are that count."""
+        return int(cast(VideoFaces, faces).scored.sum())
+
     def dataset(self, faces: Faces) -> FaceDataset:
         """Crops of the frames that count."""
         frames = cast(VideoFaces, faces)

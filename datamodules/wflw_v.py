@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
 from datamodules.annotation_table import read_list
 from datamodules.crop import Floats
+from datamodules.faces import Faces
 from datamodules.markup import WFLW_98
 from datamodules.video_data import VideoData
 from datamodules.video_faces import VideoFaces
@@ -33,7 +34,9 @@ class WFLWV(VideoData):
     """
 
     annotated = WFLW_98
-    published: ClassVar[Mapping[str, int | None]] = {"test": None}
+    published: ClassVar[Mapping[str, int]] = {"test": 1000}
+    counted = "videos"
+    may_differ = "videos that are gone from YouTube are taken off the lists"
     holds = "videos, landmarks, bboxes, easy_video_IDs.txt and hard_video_IDs.txt"
     prepared_as = "wflw_v"
     usual_box = "provided-1.2"
@@ -44,6 +47,10 @@ class WFLWV(VideoData):
     def title(self) -> str:
         """As the paper writes it."""
         return "WFLW-V"
+
+    def count(self, faces: Faces) -> int:
+        """How many videos there are; how many frames is not published."""
+        return len(cast(VideoFaces, faces).videos())
 
     def load(self, split: str) -> VideoFaces:
         """Read the labels of the listed videos; see `Faces` for what else is refused.

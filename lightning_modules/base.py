@@ -142,10 +142,10 @@ class LandmarkModule(LightningModule):
         return {"index": batch["index"], "landmarks": original, "confidence": prediction.confidence}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Record the markup and the input size trained on, for whoever measures the weights on other data."""
+        """Record the markup, the input size and the box trained on, for whoever measures the weights on other data."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            checkpoint |= {"markup": self.markup, "input_size": int(data.size)}
+            checkpoint |= {"markup": self.markup, "input_size": int(data.size), "box": str(data.box)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another network.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from callbacks.inspection.findings import LOOK, Check, Finding, of_findings
+from callbacks.inspection.findings import FAILED, LOOK, Check, Finding, of_findings
 from callbacks.inspection.geometry import image_box, left_is_right, meet, overlap, share_outside, swapped, tight_box
 from callbacks.inspection.pictures import Pictures
 from datamodules.markup import MARKUPS, Markup
@@ -71,13 +71,25 @@ def _file(image: str) -> str:
     return path if frame.isdigit() and path else image
 
 
-def count_checks(published: Mapping[str, Mapping[int, str]], sizes: Mapping[str, int]) -> Iterator[Check]:
-    """The faces of each split against the counts published; validation faces taken out of training faces are both's."""
+def count_checks(
+    published: Mapping[str, Mapping[int, str]], sizes: Mapping[str, int], counted: str = "faces", may_differ: str = ""
+) -> Iterator[Check]:
+    """The faces of each split against the counts published; validation faces taken out of training faces are both's.
+
+    Args:
+        published: the counts that are right, by split.
+        sizes: those found.
+        counted: what they count.
+        may_differ: why good data may have other counts; empty where it may not.
+    """
     for name, size in sizes.items():
         counts = published.get(name, {})
         whole = name == "train" and counts and "val" not in published
         found = size + (sizes["val"] if whole else 0)
-        yield Check("faces", name, found, found if found in counts else next(iter(counts), None))
+        expected = found if found in counts else next(iter(counts), None)
+        reasons = [Finding(name, 0, f"{found:,} {counted}", "", may_differ)] if may_differ else []
+        differs = expected not in (None, found)
+        yield Check(counted, name, found, expected, LOOK if may_differ else FAILED, reasons if differs else [])
 
 
 def picture_checks(split: Split) -> Iterator[Check]:
@@ -156,8 +168,11 @@ def _extents(split: Split) -> NDArray[np.floating]:
     return np.where(np.isnan(split.faces.box), whole, split.faces.box)
 
 
-def overlap_check(split: Split, others: Split) -> Check | None:
-    """Images of a split that are also in another, by content; None where one of them could not be looked at."""
+def overlap_check(split: Split, others: Split, may_share: str = "") -> Check | None:
+    """Images of a split that are also in another, by content; None where one of them could not be looked at.
+
+    ``may_share`` says why good data may have a photograph in both; it is empty where it may not.
+    """
     if split.pictures is None or others.pictures is None:
         return None
     known = {int(others.pictures.content[i]): i for i in np.flatnonzero(others.pictures.readable)[::-1]}
@@ -168,8 +183,10 @@ def overlap_check(split: Split, others: Split) -> Check | None:
             told.add(image)
             other = known[content]
             places = dict.fromkeys([str(others.faces.image[other]), others.faces.where(other)])
-            found.append(split.finding(i, f"the same picture as {' of '.join(places)}, of {others.name}"))
-    return of_findings(f"images that are also in {others.name}", split.name, found)
+            text = f"the same picture as {' of '.join(places)}, of {others.name}"
+            found.append(split.finding(i, f"{text}: {may_share}" if may_share else text))
+    otherwise = LOOK if may_share else FAILED
+    return of_findings(f"images that are also in {others.name}", split.name, found, otherwise)
 
 
 def _same_content(split: Split) -> list[list[int]]:

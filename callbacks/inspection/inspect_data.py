@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from callbacks.inspection.checks import (
     overlap_check,
     picture_checks,
 )
-from callbacks.inspection.findings import LOOK, Check, Finding, print_checks, write_findings
+from callbacks.inspection.findings import FAILED, LOOK, Check, Finding, print_checks, write_findings
 from callbacks.inspection.pictures import look_at
 from callbacks.inspection.sheet import contact_sheet
 
-DRAWN = 6  # faces of a sheet
+DRAWN = 24  # faces of a sheet
 
 
 def inspect_data(data: Any, out: Path) -> list[Check]:
@@ -35,10 +36,15 @@ def inspect_data(data: Any, out: Path) -> list[Check]:
     Raises:
         FileNotFoundError, ValueError: of the reader, where annotations cannot be read.
     """
-    published = getattr(data, "published", ())
+    source = getattr(data, "labelled", data)  # of a mixture
+    published = getattr(source, "published", ())
     loaded, checks = _load(data, published)
-    sizes = {name: len(faces) for name, faces in loaded.items()}
-    checks += count_checks({split: data.published_counts(split) for split in published}, sizes)
+    if published:
+        counts = {split: source.published_counts(split) for split in published}
+        sizes = {name: source.count(faces) for name, faces in loaded.items()}
+        checks += count_checks(counts, sizes, source.counted, source.may_differ)
+    else:
+        checks += count_checks({}, {name: len(faces) for name, faces in loaded.items()})
     splits = []
     for name, faces in loaded.items():
         split, missing = open_split(data, name, faces)
@@ -48,7 +54,8 @@ def inspect_data(data: Any, out: Path) -> list[Check]:
                 split.pictures = look_at(split.dataset, data.num_workers, advance)
         checks += [missing, *picture_checks(split), *annotation_checks(split, data.annotated), *duplicate_checks(split)]
     for place, split in enumerate(splits):
-        checks += [check for other in splits[:place] if (check := overlap_check(split, other))]
+        may_share = getattr(source, "may_share_photographs", "") if split.name == "test" else ""
+        checks += [check for other in splits[:place] if (check := overlap_check(split, other, may_share))]
     out.mkdir(parents=True, exist_ok=True)
     write_findings(out / "findings.csv", checks)
     console = Console()
@@ -75,16 +82,18 @@ def _load(data: Any, published: Collection[str]) -> tuple[dict[str, Any], list[C
 
 
 def _draw(data: Any, split: Split, checks: list[Check], out: Path) -> Iterator[Path]:
-    """Write the sheets of a split: faces from all of it, and those that a check objects to."""
+    """Write the sheets of a split: faces spread over all of it, and those that a check objects to, failures first."""
     readable = np.flatnonzero(split.pictures.readable).tolist() if split.pictures else []
     spread = [readable[i] for i in np.linspace(0, len(readable) - 1, min(DRAWN, len(readable))).astype(int)]
     images = split.faces.image
-    found = [f for check in checks for f in check.findings if f.split == split.name and f.row < len(images)]
-    faulty = sorted({f.row for f in found if f.image == str(images[f.row])} & set(readable))
+    found = [(check.verdict != FAILED, f) for check in checks for f in check.findings if f.split == split.name]
+    there = [(mild, f.row) for mild, f in found if f.row < len(images) and f.image == str(images[f.row])]
+    can_be_read = set(readable)
+    faulty = [row for row in dict.fromkeys(row for _, row in sorted(there)) if row in can_be_read]
     if split.name == "test":
         split.dataset.perturbation = data.perturbation
     for chosen, stem in ((spread, split.name), (faulty, f"{split.name}_findings")):
-        if rows := [row for row in chosen if _has_crop(split.dataset, row)][:DRAWN]:
+        if rows := list(islice((row for row in chosen if _has_crop(split.dataset, row)), DRAWN)):
             path = out / f"{stem}.png"
             title = f"{data.title}, {split.name}"
             sheet = contact_sheet(split.dataset, data.markup, rows, split.name == "train", title)

@@ -1,6 +1,6 @@
 """Where the datasets are published, and where each file of their archives belongs below the root that a reader takes.
 
-Sizes and licences are given only where their publishers state them in a form that does not change.
+Sizes are approximate and say where they are from; they and licences are given only where they are documented in public.
 """
 
 import re
@@ -48,6 +48,9 @@ class PublishedSet:
 
 IBUG = "ibug.doc.ic.ac.uk/resources/"
 RESEARCH = "non-commercial research only"
+COFW_SIZE = "COFW_color.zip about 503 MB (CaltechDATA, record D1.20099)"
+COFW_LICENCE = "CC BY 4.0 (CaltechDATA, record D1.20099)"
+CELEBA_SIZE = "img_align_celeba.zip about 1.4 GB (copies of it on the Hugging Face Hub)"
 
 _W300_FOLDERS = {"afw": "afw.zip", "ibug": "ibug.zip"} | {
     f"{name}/{part}": f"{name}.zip" for name in ("helen", "lfpw") for part in ("trainset", "testset")
@@ -134,6 +137,8 @@ PUBLISHED = {
         readers=("datamodules.cofw.COFW",),
         rules={r"(COFW_(?:train|test)_color\.mat)": r"\1"},
         needs={f"COFW_{split}_color.mat": "COFW_color.zip" for split in ("train", "test")},
+        licence=COFW_LICENCE,
+        size=COFW_SIZE,
     ),
     "cofw68": PublishedSet(
         title="COFW's 507 test faces with 68 landmarks (Ghiasi and Fowlkes 2015, arXiv:1506.08347)",
@@ -150,6 +155,8 @@ PUBLISHED = {
             "cofw68_test_annotations/*_points.mat": "the repository's zip",
             "cofw68_test_bboxes.mat": "the repository's zip",
         },
+        licence=f"faces {COFW_LICENCE}; of the annotations, {ASK}",
+        size=COFW_SIZE,
     ),
     "aflw": PublishedSet(
         title="AFLW, 24,386 faces with 19 landmarks (Köstinger et al. 2011; landmarks by Zhu et al. 2016)",
@@ -169,6 +176,7 @@ PUBLISHED = {
         readers=("datamodules.menpo2d.Menpo2DSemifrontal", "datamodules.menpo2d.Menpo2DProfile"),
         rules=_menpo_rules("train") | _menpo_rules("test"),
         needs={f"{part}/image/{pose}/*.*": f"the archive of {part.lower()} faces" for part, pose in _MENPO_FOLDERS},
+        licence="the landmarks are IBUG's; each image has the licence of its authors (the benchmark's README)",
     ),
     "w300vw": PublishedSet(
         title="300VW, 114 videos of 218,597 frames with 68 landmarks (Shen et al. 2015)",
@@ -206,6 +214,7 @@ PUBLISHED = {
         rules=_CELEBA_RULES,
         needs=_MAFL_NEEDS | {"Eval/list_eval_partition.txt": "list_eval_partition.txt"},
         licence=RESEARCH,
+        size=CELEBA_SIZE,
         note="training.txt and testing.txt of MAFL (see mafl) keep its faces out of the training faces",
     ),
     "mafl": PublishedSet(
@@ -216,6 +225,7 @@ PUBLISHED = {
         rules=_CELEBA_RULES,
         needs=_MAFL_NEEDS,
         licence=RESEARCH,
+        size=CELEBA_SIZE,
     ),
     "cat_head": PublishedSet(
         title="CAT, nearly 10,000 cats with 9 landmarks (Zhang et al. 2008)",
@@ -229,18 +239,19 @@ PUBLISHED = {
         },
         needs={f"CAT_0{i}/*.cat": f"CAT_DATASET_0{1 if i < 3 else 2}.zip" for i in range(7)}
         | {"CAT_00/00000003_015.jpg.cat": "00000003_015.jpg.cat, beside the archives"},
+        size="about 1.2 GB and 0.95 GB (a detector's README on GitHub that gets them from archive.org)",
         note="the archives have 00000003_019.jpg.cat in place of 00000003_015.jpg.cat, which is published beside them",
     ),
     "bbc_pose": PublishedSet(
         title="BBC Pose, 20 videos of signers with 7 joints (Charles et al. 2013)",
         site="www.robots.ox.ac.uk/~vgg/data/pose",
-        files=("the archive of frames", "bbcpose_extbbcpose_code_1.0.zip"),
+        files=("the 20 tar archives in bbcpose_data_1.0.zip", "bbcpose_extbbcpose_code_1.0 as zip or tgz"),
         readers=("datamodules.bbc_pose.BBCPose",),
         rules={
             r"([1-9]|1\d|20)/(\d+\.jpg)": r"\1/\2",
             r"((?:bbcpose|results)\.mat)": r"code/\1",
         },
-        needs={f"{video}/*.jpg": "the archive of frames" for video in range(1, 21)}
-        | {f"code/{name}.mat": "bbcpose_extbbcpose_code_1.0.zip" for name in ("bbcpose", "results")},
+        needs={f"{video}/*.jpg": "bbcpose_data_1.0.zip" for video in range(1, 21)}
+        | {f"code/{name}.mat": "bbcpose_extbbcpose_code_1.0" for name in ("bbcpose", "results")},
     ),
 }

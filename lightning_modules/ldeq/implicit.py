@@ -33,6 +33,10 @@ class Gradient(ABC):
     def __call__(self, f: Map, z0: Tensor, solver: Solver) -> Equilibrium:
         """The equilibrium from z0 (B, ...), differentiable in whatever f depends on."""
 
+    def iterates(self, solver: Solver) -> bool:
+        """Whether f is applied more than once: from zeros, a single application leaves a residual of 1 for any f."""
+        return solver.max_iterations > 1
+
 
 @dataclass(frozen=True)
 class SingleStep(Gradient):
@@ -132,6 +136,10 @@ class Unrolled(Gradient):
 
     def __post_init__(self) -> None:
         check_range(self, steps=(1, inf))
+
+    def iterates(self, solver: Solver) -> bool:
+        """See `Gradient`. The solver is not used."""
+        return self.steps > 1
 
     def __call__(self, f: Map, z0: Tensor, solver: Solver) -> Equilibrium:
         """One state a step; see `Gradient`. The solver is not used."""

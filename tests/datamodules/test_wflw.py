@@ -1,4 +1,7 @@
+import json
+import os
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,8 +12,10 @@ from datamodules.crop import transform
 from datamodules.wflw import COLUMNS, WFLW
 from lightning_modules.base import LandmarkModule
 from tests.drawn_faces import WFLW_LISTS, write_wflw
+from tests.image_pixels import landmarks_in_image
 from tests.one_sentence import one_sentence
 
+SAMPLES = Path(os.environ.get("LANDMARK_DATA", ""), "tiny_samples")
 TEST_LIST = WFLW_LISTS / "list_98pt_rect_attr_test.txt"
 
 
@@ -238,3 +243,36 @@ def test_model_of_another_landmark_count(root):
         ValueError, match=r"num_landmarks is 68 but WFLW has 98 landmarks a face; set model\.init_args\."
     ):
         model.setup("fit")
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="LANDMARK_DATA names no folder with tiny_samples")
+def test_real_samples(tmp_path):
+    """Real faces in a list of the published layout: points, boxes and inter-ocular distances as annotated."""
+    samples = [s for s in json.loads((SAMPLES / "annotations.json").read_text()) if s["dataset"] == "wflw"]
+    lines = []
+    for sample in samples:
+        name = f"36--Football/{Path(sample['file']).name}"
+        path = tmp_path / "WFLW_images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SAMPLES / sample["file"], path)
+        left, top, width, height = sample["bbox"]
+        numbers = [*np.ravel(sample["landmarks"]).tolist(), left, top, left + width, top + height]
+        lines.append(" ".join([*map(repr, numbers), *"000000", name]))
+    (tmp_path / TEST_LIST).parent.mkdir(parents=True)
+    (tmp_path / TEST_LIST).write_text("\n".join(lines) + "\n")
+    data = WFLW(tmp_path, size=128, num_workers=0)
+    data.setup("test")
+    dataset = data.test_dataloader().dataset
+    assert len(dataset) == len(samples) == 4
+    boxes = np.array([sample["bbox"] for sample in samples])  # left, top, width, height
+    np.testing.assert_allclose(dataset.faces.box, np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]), atol=1e-6)
+    for sample, found in zip(samples, dataset, strict=True):
+        points = np.array(sample["landmarks"])
+        np.testing.assert_allclose(landmarks_in_image(found), points, atol=1e-3)
+        pixel = 1.2 * np.ptp(points, axis=0).max() / 128  # of the crop, in pixels of the image
+        outer_corners = np.linalg.norm(points[60] - points[72])
+        assert found["norm"].item() * pixel == pytest.approx(outer_corners, rel=1e-4)
+        # The order of the points: a mirror image by Markup.flip is nearly the face itself, other pairs are far off.
+        centred = points - points.mean(axis=0)
+        mirrored = (centred * (-1, 1))[list(data.markup.flip)]
+        assert np.linalg.norm(centred - mirrored, axis=1).mean() < 0.3 * np.ptp(points, axis=0).max()

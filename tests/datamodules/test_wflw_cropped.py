@@ -1,10 +1,15 @@
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from callbacks.arguments import CONFIGS
 from datamodules.wflw_cropped import WFLWCropped, photograph
-from tests.drawn_faces import write_wflw_cropped
+from tests.drawn_faces import SUBSETS, write_wflw_cropped
+from tests.experiment import run, write_experiment
 from tests.one_sentence import one_sentence
 
 
@@ -168,3 +173,20 @@ def test_truncated_image_is_a_sentence_when_it_is_read(root):
     data.setup("test")
     with pytest.raises(ValueError, match=r"3_0_Parade_test_1_0\.png: image is damaged or truncated"):
         list(data.test_dataloader())
+
+
+def test_crops_are_trained_on_tested_and_predicted(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {"root": root, "size": 32, "batch_size": 4, "num_workers": 0, "validation_fraction": 0.4}
+    config = str(CONFIGS / "data/wflw_cropped.yaml")
+    words = ["--config", str(write_experiment(tmp_path)), "--config", config, "--name=cropped"]
+    words += [f"--data.init_args.{key}={value}" for key, value in options.items()]
+    run("fit", *words)
+    tested = run("test", *words)
+    assert type(tested.datamodule) is WFLWCropped
+    for subset in ("pose", *SUBSETS[1:]):
+        assert 0 < tested.trainer.callback_metrics[f"test/nme/{subset}"] < 1000
+    run("predict", *words)
+    (path,) = Path("runs/cropped/predictions").glob("*.csv")
+    rows, lines = list(csv.DictReader(path.open())), (root / "test.txt").read_text().splitlines()
+    assert [row["file"] for row in rows] == [f"test/{line.split()[0]}" for line in lines]

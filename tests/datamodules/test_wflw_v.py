@@ -1,12 +1,16 @@
+import csv
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from callbacks.arguments import CONFIGS
 from datamodules.crop import transform
 from datamodules.wflw_v import WFLWV
 from tests.drawn_faces import wflw_face
 from tests.drawn_videos import VIDEOS_WFLW_V, number, write_wflw_v
+from tests.experiment import run, write_experiment
 from tests.one_sentence import one_sentence
 
 LENGTHS = {"-a_B3": 6, "Zz0": 7, "k9-Q": 8}
@@ -80,6 +84,23 @@ def test_a_shorter_list_is_a_part_of_the_set(root):
 def test_there_is_nothing_to_train_on(drawn, stage):
     with pytest.raises(ValueError, match="WFLW-V has test videos only; train on WFLW"):
         WFLWV(drawn[0]).setup(stage)
+
+
+def test_a_model_of_wflw_is_tested_and_predicts(drawn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("fit", "--config", str(write_experiment(tmp_path)), "--name=stills")
+    words = ["--name=stills", "--config", str(CONFIGS / "data/wflw_v.yaml"), "--data.init_args.batch_size=4"]
+    words += [f"--data.init_args.root={drawn[0]}", "--data.init_args.size=32", "--data.init_args.num_workers=0"]
+    tested = run("test", *words)
+    assert type(tested.datamodule) is WFLWV
+    assert 0 < tested.trainer.callback_metrics["test/nme/easy"] < 1000
+    assert 0 < tested.trainer.callback_metrics["test/nme/hard"] < 1000
+    run("predict", *words)
+    (path,) = Path("runs/stills/predictions").glob("*.csv")
+    rows = list(csv.DictReader(path.open()))
+    assert len(rows) == sum(LENGTHS.values())
+    assert [row["file"] for row in rows[:2]] == ["videos/-a_B3.mp4#1", "videos/-a_B3.mp4#2"]
+    assert int(rows[-1]["index"]) == len(rows) - 1
 
 
 # Bad files

@@ -74,3 +74,11 @@ def test_published_validation_faces_are_counted_by_themselves():
     counts = {"train": {20: "as published"}, "val": {5: "as published"}, "test": {}}
     checks = list(count_checks(counts, {"train": 20, "val": 4, "test": 6}))
     assert [check.verdict for check in checks] == ["ok", FAILED, "ok"]
+
+
+def test_a_count_that_good_data_may_differ_in_is_to_be_looked_at():
+    sizes = {"train": 25, "val": 5, "test": 7}
+    checks = {check.split: check for check in count_checks(COUNTS, sizes, "videos", "some are gone")}
+    assert {check.name for check in checks.values()} == {"videos"}
+    assert [checks[split].verdict for split in sizes] == ["ok", "ok", LOOK]
+    assert [[finding.text for finding in checks[split].findings] for split in sizes] == [[], [], ["some are gone"]]

@@ -1,6 +1,7 @@
 """``python cli.py inspect`` on a drawn WFLW, clean and broken."""
 
 import shutil
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +34,15 @@ def test_clean_data_passes_and_is_drawn(root, capsys):
     assert {path.name for path in OUT.iterdir()} == {"findings.csv", "train.png", "val.png", "test.png"}
     sheet = np.asarray(Image.open(OUT / "train.png"))
     colours = np.unique(sheet[::4, ::4].reshape(-1, 3), axis=0)
-    assert sheet.shape[1] == 3 * 560 + 2 * 6
+    assert sheet.shape[:2] == (26 + 586, 5 * 560 + 4 * 6)
     assert len(colours) > 50  # drawn over, not blank
-    third = sheet[26:586, 2 * 566 : 2 * 566 + 560].astype(int)
-    assert np.abs(third - sheet[26:586, :560]).mean() > 5  # the third picture is another view than the first
+    pictures = [sheet[46:606, left : left + 560].astype(int) for left in range(0, sheet.shape[1], 566)]
+    for one, other in combinations(pictures, 2):  # photograph, close-up, clean crop and two augmentations
+        assert np.abs(one - other).mean() > 5
+    assert Image.open(OUT / "test.png").width == 3 * 560 + 2 * 6
 
 
+BLANK = Image.new("RGB", (1, 1))
 BROKEN = {
     "missing image": (
         lambda root: images(root, "train")[2].unlink(),
@@ -181,3 +185,13 @@ def test_a_mistake_is_one_sentence(words, root, capsys):
     assert MISTAKES[words] in (printed.out if not words else printed.err)
     assert not words or printed.err.count("\n") == 1, printed.err
     assert not OUT.exists()
+
+
+def test_failures_are_drawn_before_what_is_to_be_looked_at(root, monkeypatch):
+    """One face of a split is drawn: not the first, of which one landmark is outside, but the one exchanged."""
+    change(root, 1, lambda cells: ["-1", *cells[1:196], "-2", "0", "169", "109", *cells[200:]], split="test")
+    change(root, 9, renumbered, split="test")
+    drawn = []
+    monkeypatch.setattr("callbacks.inspection.inspect_data.contact_sheet", lambda *given: drawn.append(given) or BLANK)
+    assert inspect("--config", "wflw.yaml") == 1
+    assert [rows for _, _, rows, _, title in drawn if title == "WFLW, test"] == [[0], [8]]

@@ -7,11 +7,12 @@ import yaml
 from PIL import Image
 
 from callbacks.inspection.findings import LOOK
+from datamodules.aflw import AFLW
 from datamodules.cofw import COFW, COFW68
 from datamodules.w300vw import W300VW
 from tests.callbacks.inspection.inspecting import change, findings, images, inspect, renumbered
 from tests.drawn_faces import write_csv
-from tests.drawn_matlab import write_cofw, write_cofw68
+from tests.drawn_matlab import write_aflw, write_cofw, write_cofw68
 from tests.drawn_videos import write_w300vw, write_wflw_v
 
 
@@ -46,10 +47,41 @@ def test_videos_to_test_on_alone(tmp_path, monkeypatch, capsys):
     Path("data.yaml").write_text(yaml.safe_dump({"class_path": "datamodules.wflw_v.WFLWV", "init_args": options}))
     inspect("--config", "data.yaml", "--out", "found")
     out = capsys.readouterr().out
+    assert "look: test: 3 videos: videos that are gone from YouTube are taken off the lists" in out
+    assert [line.split()[-3:] for line in out.splitlines() if line.startswith(" videos ")] == [["3", "1,000", "look"]]
     assert "look: train: WFLWV: WFLW-V has test videos only; train on WFLW" in out
     checks = {finding["check"] for finding in findings(Path("found"))}
-    assert checks <= {"faces", "faces listed twice"}  # its videos are drawn alike
+    assert checks <= {"faces", "videos", "faces listed twice"}  # its videos are drawn alike
     assert Path("found/test.png").is_file()
+
+
+def test_photographs_on_both_sides_of_a_split_that_knows_none_are_no_fault(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datamodules.aflw.TRAINING_FACES", 12)
+    monkeypatch.setattr(AFLW, "published", {"train": 12, "test": 8})
+    order = write_aflw(tmp_path / "aflw")["ra"][0].astype(int) - 1  # rows 2 i and 2 i + 1 are faces of one photograph
+    options = {"root": "aflw", "num_workers": 0, "size": 64, "validation_fraction": 0.4}
+    Path("data.yaml").write_text(yaml.safe_dump({"class_path": "datamodules.aflw.AFLW", "init_args": options}))
+    assert inspect("--config", "data.yaml", "--out", "found") == 0
+    both = set(order[:12] // 2) & set(order[12:] // 2)
+    found = findings(Path("found"))
+    assert {(f["check"].split(" in ")[0], f["verdict"], f["split"]) for f in found} == {
+        ("images that are also", LOOK, "test")
+    }
+    assert {f["image"] for f in found} == {f"aflw/data/flickr/{(0, 2, 3)[i % 3]}/image{i:05d}.jpg" for i in both}
+    assert "of train: the published split of AFLW knows no photographs" in capsys.readouterr().out
+
+
+def test_frames_that_nobody_scores_are_not_counted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_w300vw(tmp_path / "300vw", {"001": 12, "002": 7, "009": 9, "410": 6})
+    monkeypatch.setattr(W300VW, "published", {"train": 28, "test": 4})
+    monkeypatch.setattr(W300VW, "unscored", {"410": "2-3"})
+    options = {"root": "300vw", "num_workers": 0, "size": 64, "validation_fraction": 0.5}
+    Path("data.yaml").write_text(yaml.safe_dump({"class_path": "datamodules.w300vw.W300VW", "init_args": options}))
+    inspect("--config", "data.yaml", "--out", "found")
+    row = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(" faces "))
+    assert row[-7:] == ["4", "28", "/", "-", "/", "4", "ok"]
 
 
 def test_missing_videos_are_listed_once_each(tmp_path, monkeypatch):

@@ -4,12 +4,17 @@ import shutil
 
 import pytest
 
+from datamodules.cat_head import CatHead
 from datamodules.celeba import MAFL, CelebA
 from datamodules.menpo2d import Menpo2DProfile, Menpo2DSemifrontal
+from datamodules.preparation.command import check_counts
+from datamodules.preparation.published import PUBLISHED
 from tests.datamodules.preparation.packing import tree
 from tests.datamodules.preparation.preparing import prepare
+from tests.drawn_cats import write_cats
 from tests.drawn_celeba import write_celeba
 from tests.drawn_pts import write_menpo2d
+from tests.drawn_videos import write_wflw_v
 
 
 @pytest.fixture
@@ -95,3 +100,31 @@ def test_another_count_of_menpo2d_names_both(tmp_path, capsys):
     assert prepare("menpo2d", "--root", tmp_path) == 1
     sentence = "expected 6,653 as the benchmark's page lists or 5,658 as PIPNet's paper has; an archive is incomplete"
     assert f"12 train faces of Menpo2D semifrontal, {sentence}" in capsys.readouterr().err
+
+
+def test_videos_are_counted_where_the_number_of_frames_is_not_published(tmp_path, monkeypatch, capsys):
+    write_wflw_v(tmp_path)
+    assert prepare("wflw_v", "--root", tmp_path) == 0
+    gone = "but videos that are gone from YouTube are taken off the lists"
+    assert f"WFLW-V, test: 3 videos, expected 1,000 as published, {gone}\n" in capsys.readouterr().out
+    monkeypatch.setattr("datamodules.wflw_v.WFLWV.published", {"test": 3})
+    assert prepare("wflw_v", "--root", tmp_path) == 0
+    assert "WFLW-V, test: 3 videos, as published\n" in capsys.readouterr().out
+
+
+def test_cats_are_counted_whole_or_as_lmdis_lists_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LANDMARK_CACHE", str(tmp_path / "cache"))
+    images = list(write_cats(tmp_path / "CAT"))
+    tested = len(CatHead(tmp_path / "CAT").load("test"))
+    doubt = "but 10,000 is the authors' number, and that of the archives' files is not published"
+    check_counts(PUBLISHED["cat_head"], tmp_path / "CAT")
+    told = f"train: {24 - tested} faces, expected {10_000 - tested:,} as published, with {tested} for testing, {doubt}"
+    assert f"Cat Head, own split, {told}\n" in capsys.readouterr().out
+    monkeypatch.setattr("datamodules.cat_head.PUBLISHED", 24)
+    check_counts(PUBLISHED["cat_head"], tmp_path / "CAT")
+    assert f"train: {24 - tested} faces, as published, with {tested} for testing\n" in capsys.readouterr().out
+    for split, part in (("train", images[:7]), ("test", images[7:])):
+        names = "".join(f"{name.rpartition('/')[2]}\n" for name in part)
+        (tmp_path / f"CAT/cat_{split}_images.txt").write_text(names)
+    check_counts(PUBLISHED["cat_head"], tmp_path / "CAT")
+    assert f"Cat Head, train: 7 faces, expected 7,747 as lmdis has, {doubt}\n" in capsys.readouterr().out

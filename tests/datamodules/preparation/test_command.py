@@ -85,7 +85,7 @@ def test_a_drawn_dataset_comes_out_of_its_archives_as_it_was(name, tmp_path, mon
     assert len(needless) <= 2, needless  # of what the reader tests draw, nothing that a reader reads
     out = capsys.readouterr().out
     assert f"data.class_path: {PUBLISHED[name].readers[0]}" in out
-    opened = [line.split(": ")[0].split(", ")[-1] for line in out.splitlines() if line.endswith(" faces")]
+    opened = [line.split(": ")[0].split(", ")[-1] for line in out.splitlines() if line.endswith((" faces", " videos"))]
     assert opened == SPLITS.get(name, ["train", "test"] * len(PUBLISHED[name].readers))
 
 

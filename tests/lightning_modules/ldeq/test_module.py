@@ -173,16 +173,83 @@ def test_autocast_trains_in_bfloat16(silent):
         loss = module.training_step(batch(), 0)
     loss.backward()
     assert loss.dtype == torch.float32
-    assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+    gradients = {name: p.grad for name, p in module.named_parameters()}
+    assert [name for name, gradient in gradients.items() if gradient is None or not gradient.isfinite().all()] == []
+    with_rounding = torch.cat([gradient.flatten() for gradient in gradients.values()])
+    module.zero_grad()
+    module.training_step(batch(), 0).backward()
+    exact = torch.cat([p.grad.flatten() for p in module.parameters()])
+    cosine = torch.cosine_similarity(with_rounding, exact, dim=0)
+    assert 0.8 < cosine < 1 - 1e-7  # the same direction, and bfloat16 was used
 
 
-def test_a_cell_without_equilibrium_stops_the_run(monkeypatch):
-    module = small(early_epochs=2)
-    monkeypatch.setattr(LDEQ, "current_epoch", 1)
-    module._residuals = [torch.tensor(0.9)]
-    module.on_train_epoch_end()  # an untrained cell may do so
-    monkeypatch.setattr(LDEQ, "current_epoch", 2)
-    for residual in (0.9, float("nan")):
-        module._residuals = [torch.tensor(residual)]
-        with pytest.raises(ValueError, match=r"no equilibrium in epoch 2.*lower model\.init_args\.lr"):
-            module.on_train_epoch_end()
+@pytest.fixture
+def settled(silent, monkeypatch):
+    """Enough steps are past for residuals to be judged."""
+    monkeypatch.setattr(LDEQ, "global_step", 1000)
+
+
+def steps(module, count=3):
+    """Training steps without an optimizer, and the end of their epoch."""
+    for _ in range(count):
+        module.training_step(batch(), 0).backward()
+        module.on_after_backward()
+    module.on_train_epoch_end()
+
+
+# An untrained cell contracts all the less, the more maps of its own it looks at.
+THREE = {"solver": Anderson(3), "gradient": Implicit(Anderson(3)), "early_epochs": 0, "extra_maps": 93, "width": 32}
+
+
+@pytest.mark.parametrize(("temperature", "iterations", "solve"), [(1.0, 3, "forward"), (2.5, 6, "backward")])
+def test_a_cell_that_never_contracts_stops_the_run(settled, temperature, iterations, solve):
+    module = small(temperature=temperature, **{**THREE, "solver": Anderson(iterations)})  # untrained
+    words = rf"no equilibrium in epoch 5: median relative residual of its {solve} solves 0\.\d\d, expected at most 0\."
+    with pytest.raises(ValueError, match=words + r".*; lower model\.init_args\.lr"):
+        steps(module)
+
+
+def test_a_cell_that_contracts_goes_on(settled):
+    module = small(temperature=1.0, **THREE)
+    with torch.no_grad():
+        module.cell.merge[0].weight[:, :98] *= 0.1
+    steps(module)
+
+
+def test_a_young_cell_goes_on(silent, monkeypatch):
+    """Early gradients need no equilibrium, and the first steps of the others find none."""
+    steps(small(temperature=1.0, **THREE))
+    monkeypatch.setattr(LDEQ, "global_step", 1000)
+    steps(small(temperature=1.0, **{**THREE, "early_epochs": 6}))
+
+
+def test_a_solve_that_is_never_finite_stops_the_run_and_a_single_one_does_not(settled):
+    module = small()
+    one, all_three = (torch.tensor([float("inf"), *rest]).unbind() for rest in ([0.1, 0.1], [float("inf")] * 2))
+    module._residuals = {"forward": list(one), "backward": list(one)}
+    module.on_train_epoch_end()
+    module._residuals = {"forward": list(all_three), "backward": []}
+    with pytest.raises(ValueError, match="forward solves inf, expected"):
+        module.on_train_epoch_end()
+
+
+@pytest.mark.parametrize(
+    ("options", "iterates"),
+    [
+        ({"gradient": Unrolled(1)}, False),
+        ({"gradient": Unrolled(2)}, True),
+        ({"gradient": SingleStep(), "solver": Anderson(1)}, False),
+        ({"gradient": SingleStep(), "solver": Anderson(2)}, True),
+    ],
+)
+def test_one_application_has_no_residual(settled, monkeypatch, options, iterates):
+    """From zeros it is 1 by definition: nothing to log, and nothing to stop a run for."""
+    logged = {}
+    monkeypatch.setattr(LDEQ, "log", lambda self, name, value, **kwargs: logged.update({name: value}))
+    monkeypatch.setattr(LDEQ, "log_dict", lambda self, values, **kwargs: logged.update(values))
+    module = small(early_epochs=0, **options)
+    with torch.no_grad():
+        module.cell.merge[0].weight[:, :5] *= 0.1
+    steps(module)
+    assert ({"train/residual", "train/worst_residual", "train/unconverged"} <= set(logged)) == iterates
+    assert set(logged) == {"train/loss"} or iterates
