@@ -67,7 +67,7 @@ class LandmarkCLI(LightningCLI):
         checkpoint = self.run.weights(options.ckpt_path) if options.ckpt_path or not fitting else None
         if fitting and not options.trainer.fast_dev_run and (last := self.run.start(self.arguments.resume)):
             checkpoint = last
-            name_changes(self.run.settings(), self._settings())
+            name_changes(last, self.run.settings(), self._settings())
         elif checkpoint:
             name_training_changes(checkpoint, self._settings())
         options.ckpt_path = checkpoint and str(checkpoint)
@@ -77,18 +77,17 @@ class LandmarkCLI(LightningCLI):
         config = self.config[self.arguments.subcommand].clone()
         for key in ("config", "resume", "runs", "ckpt_path"):
             config.pop(key, None)
-        dumped = self._parser(self.arguments.subcommand).dump(config, skip_unset=False)
-        return dict(yaml.safe_load(dumped))
+        return dict(yaml.safe_load(self._parser(self.arguments.subcommand).dump(config, skip_unset=False)))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the run's files, loggers and checks, which no config can take away."""
-        settings, trainer = self._settings(), self._get(self.config_init, "trainer")
+        settings, metrics = self._settings(), MetricsCSV(self.run.metrics)
         check_trainer(settings["trainer"])
-        metrics = MetricsCSV(self.run.metrics)
         loggers: list[Any] = [metrics] if self.subcommand == "fit" else []
         if project := self._get(self.config, "wandb"):
             loggers.append(wandb_logger(self.run, project, settings))
-        self.trainer_defaults["callbacks"] = pinned_callbacks(self.run, self.arguments, settings, metrics)
+        checkpoint, trainer = self._get(self.config, "ckpt_path"), self._get(self.config_init, "trainer")
+        self.trainer_defaults["callbacks"] = pinned_callbacks(self.run, self.arguments, settings, metrics, checkpoint)
         return super().instantiate_trainer(
             logger=[*loggers, *_listed(trainer.logger)],
             plugins=[CheckpointFiles(), *_listed(trainer.plugins)],
@@ -97,8 +96,10 @@ class LandmarkCLI(LightningCLI):
         )
 
     def before_test(self) -> None:
-        """Leave the printing to `Results`."""
-        self.config_init["test"]["verbose"] = False
+        """Leave the printing to `Results` and `ValidationTable`."""
+        self.config_init[self.subcommand]["verbose"] = False
+
+    before_validate = before_test
 
 
 def _listed(value: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ FIRST = ("epoch", "step")
 
 
 class MetricsCSV(Logger):
-    """One row each time something is logged; a column for every metric, empty where a row has none of it.
+    """One row each time something is logged; a column for every metric, empty where a row has none of it or it is NaN.
 
     A row is on disk once it is logged, so a killed process loses none.
 
@@ -43,7 +44,7 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append a row."""
-        row = {"step": step, **metrics}
+        row = {"step": step, **{key: value for key, value in metrics.items() if not isnan(value)}}
         if not self.columns and self.path.is_file():
             self.columns = self._read()[0]
         if new := set(row).difference(self.columns):

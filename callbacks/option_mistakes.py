@@ -16,8 +16,10 @@ from callbacks.arguments import Arguments, UsageError, option_key, suggestion
 STEP = re.compile(r"""Parser key "(?P<key>[\w.+]+)"|given class_path '(?P<path>[\w.]+)'|Group '(?P<group>[\w.]+)'""")
 UNKNOWN = re.compile(r"(?:[Oo]ption '|unrecognized arguments: )-{0,2}([\w.+]+)")
 MISSING = re.compile(r"following arguments are required: ([\w.]+)")
-EXPECTED = re.compile(r"Expected an? (?:<class ')?(.+?)(?:'>)?(?:\. Got value.*)?$", re.MULTILINE)
-FOUND = re.compile(r"(?:Got value: |Given value: |either not accessible|dot import path string: )(.*)$", re.MULTILINE)
+NO_CONFIG = re.compile(r"^ *- Expected a path but .* either not accessible or invalid\n", re.MULTILINE)  # of a class
+EXPECTED = re.compile(r"Expected an? (?:<class ')?(.+?)(?:'>)?(?:\. Got value.*|(?<=string): .*)?$", re.MULTILINE)
+BASE = re.compile(r"Subtypes: \[<class '([\w.]+)'>")
+FOUND = re.compile(r"(?:Got value: |Given value: |dot import path string: )(.*)$", re.MULTILINE)
 
 LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
 
@@ -58,6 +60,7 @@ def explain(report: str, arguments: Arguments, options: Sequence[str]) -> str:
         arguments: the command line, to name the file that holds the mistake.
         options: the parser's own options.
     """
+    report = NO_CONFIG.sub("", report)
     found = next((f for f in (UNKNOWN, MISSING, FOUND) if f.search(report)), None)
     match = found.search(report) if found else None
     steps = list(STEP.finditer(report, 0, match.end() if match else len(report)))
@@ -75,9 +78,14 @@ def explain(report: str, arguments: Arguments, options: Sequence[str]) -> str:
         name = _join(key, match[1].removeprefix(f"{arguments.subcommand}."), owner)
         return f"{name} is missing; set it in a config or with --{name}"
     if "Problem with given class_path" in report and (reason := _import_problem(report)):
-        return f"{_source(key, arguments)}{key}.class_path is '{owner}', which cannot be imported: {reason}"
+        about = f"{_source(key, arguments)}{key}.class_path is '{owner}', "
+        module = owner.rpartition(".")[0]
+        if reason.startswith(f"module '{module}' ") and (known := _classes(module, _base(report))):
+            return f"{about}but {module} has no such class, only {', '.join(known)}"
+        return f"{about}which cannot be imported: {reason}"
     if found is FOUND and match:
-        kinds = [_kind(kind) for kind in EXPECTED.findall(report[: match.end()])]
+        seen = report[: match.end()]
+        kinds = [_kind(kind, seen) for kind in EXPECTED.findall(seen)]
         expected = " or ".join(dict.fromkeys(kinds)) or "something else"
         return f"{_source(key, arguments)}{key} is '{match[1]}', expected {expected}"
     return " ".join(report.split())
@@ -124,14 +132,33 @@ def _import_problem(report: str) -> str:
     return problem[1] if problem else ""
 
 
-def _kind(kind: str) -> str:
+def _base(report: str) -> str:
+    """The class of which the last option in a report takes subclasses, "" where it does not say."""
+    return ["", *BASE.findall(report)][-1]
+
+
+def _classes(module: str, base: str) -> list[str]:
+    """The names of the classes in a module or package that can be set where a base (any for "") is asked for."""
+    of, _, name = base.rpartition(".")
+    kind = getattr(import_module(of), name) if of else object
+    found = [value for value in vars(import_module(module)).values() if inspect.isclass(value) and value is not kind]
+    own = [value for value in found if f"{value.__module__}.".startswith(f"{module}.") and issubclass(value, kind)]
+    return [value.__name__ for value in own if not inspect.isabstract(value)]
+
+
+def _kind(kind: str, report: str) -> str:
+    if kind == "dot import path string":
+        base = _base(report)
+        known = _classes(base.rpartition(".")[0], base) if base else []
+        return " or ".join(known) or "the import path of a class"
     literal = re.fullmatch(r"typing\.Literal\[(.*)\]", kind)
     return literal[1] if literal else {"NoneType": "null"}.get(kind, kind)
 
 
 def _source(key: str, arguments: Arguments) -> str:
     """``FILE: `` where a config file sets this key, nothing where the command line does."""
-    if key.replace(".init_args", "") in {option_key(option).removeprefix("--") for option in arguments.given}:
+    short = key.replace(".init_args", "")
+    if {f"--{short}", f"--{short}.class_path"} & {option_key(option) for option in arguments.given}:
         return ""
     for path, content in zip(reversed(arguments.configs), reversed(arguments.contents), strict=True):
         if _sets(content, key.split(".")):

@@ -1,5 +1,6 @@
 """What every run has, whatever ``callbacks:`` in a config says."""
 
+from pathlib import Path
 from typing import Any
 
 from lightning import Callback
@@ -10,6 +11,7 @@ from callbacks.changed_options import ChangedOptions
 from callbacks.checkpoints import BestAndLast
 from callbacks.device import Device
 from callbacks.divergence import StopOnDivergence
+from callbacks.last_validation import LastValidation
 from callbacks.metrics_csv import MetricsCSV
 from callbacks.predictions import Predictions
 from callbacks.results import Results
@@ -17,25 +19,29 @@ from callbacks.run_folder import RunFolder, RunRecord
 from callbacks.run_report import RunReport
 from callbacks.step_seed import StepSeed
 from callbacks.stopping import Stopping
+from callbacks.trained_settings import OtherCrops, result_changes
+from callbacks.validation_table import ValidationTable
 
 
 def pinned_callbacks(
-    run: RunFolder, arguments: Arguments, settings: dict[str, Any], metrics: MetricsCSV
+    run: RunFolder, arguments: Arguments, settings: dict[str, Any], metrics: MetricsCSV, checkpoint: str | None
 ) -> list[Callback]:
-    """The callbacks of a subcommand, in the order they are called."""
-    always = [Stopping(run), Device()]
+    """The callbacks of a subcommand, in the order they are called; it begins with the weights of ``checkpoint``."""
+    always = [Stopping(run), Device(), *([] if arguments.resume else [OtherCrops()])]
+    changed = result_changes(Path(checkpoint), settings) if checkpoint and arguments.subcommand != "fit" else {}
     if arguments.subcommand == "test":
-        return [*always, Results(run), RunReport(run)]
+        return [*always, Results(run, changed), RunReport(run)]
     if arguments.subcommand == "predict":
-        return [*always, Predictions(run)]
-    if arguments.subcommand != "fit":
-        return always
+        return [*always, Predictions(run, changed)]
+    if arguments.subcommand == "validate":
+        return [*always, ValidationTable(run)]
     seed = settings["seed_everything"]
     return [
         RunRecord(run, arguments, settings, metrics),
         *always,
         *([] if seed is False else [StepSeed(seed)]),
         StopOnDivergence(),
+        LastValidation(),
         ChangedOptions(),
         LearningRateMonitor(logging_interval="step"),
         BestAndLast(run.path / "checkpoints"),

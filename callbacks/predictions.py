@@ -9,6 +9,7 @@ from lightning import Callback
 from callbacks.ranks import from_all_ranks
 from callbacks.result_names import result_stem
 from callbacks.run_folder import RunFolder, note
+from callbacks.trained_settings import Changed
 
 
 class Predictions(Callback):
@@ -19,10 +20,11 @@ class Predictions(Callback):
 
     Args:
         run: the run's folder.
+        changed: what is done otherwise than in training (`result_changes`).
     """
 
-    def __init__(self, run: RunFolder) -> None:
-        self.run = run
+    def __init__(self, run: RunFolder, changed: Changed) -> None:
+        self.run, self.changed = run, changed
         self.rows: list[tuple[int, list[float], float]] = []  # index, coordinates, confidence
 
     def on_predict_batch_end(
@@ -46,7 +48,7 @@ class Predictions(Callback):
             return
         data, files = trainer.datamodule, trainer.predict_dataloaders.dataset.faces.image.tolist()
         part = None if len(rows) == len(files) else len(rows)
-        stem = result_stem(self.run, data, trainer.ckpt_path, pl_module.trained_size, faces=part)
+        stem = result_stem(self.run, data, trainer.ckpt_path, pl_module.trained_size, self.changed, faces=part)
         path = self.run.path / "predictions" / f"{stem}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         count = len(next(iter(rows.values()))[0]) // 2

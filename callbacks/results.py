@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.closed_pipes import leave_closed_pipes
 from callbacks.overlays import best_median_worst, draw_overlays
 from callbacks.ranks import from_all_ranks
 from callbacks.result_meaning import meaning
@@ -25,6 +26,7 @@ from callbacks.result_tables import (
     write_rows,
 )
 from callbacks.run_folder import RunFolder
+from callbacks.trained_settings import Changed
 from datamodules.batch import LandmarkBatch
 from lightning_modules.metrics import AccuracyByLandmark, face_metrics, face_tables, normalized_mean_error
 
@@ -49,20 +51,21 @@ class Results(Callback):
       whose error, is at most a threshold in percent.
     - ``_landmarks.csv``: error and FR10 of each landmark, and its place on the mean face, in shares of the crop's side.
     - ``_faces.csv``: the NME of each face, the worst first. ``_overlays.png``: drawings of some.
-    - ``.json``: what the numbers mean, the epoch and step that the weights are of, whatever else the method
-      logged, and, where the data declares ``radii``, the share of faces, in percent, in which each landmark is within
-      them (`meaning`).
+    - ``.json``: what the numbers mean, the epoch and step that the weights are of, what is done otherwise than in
+      their training, whatever else the method logged, and, where the data declares ``radii``, the share of faces, in
+      percent, in which each landmark is within them (`meaning`).
 
     The mean shape is that of the training faces' crops: the error of a predictor that looks at no image, on the same
     faces, box and normaliser. It is left out where the module was never trained.
 
     Args:
         run: the run's folder.
+        changed: what is done otherwise than in training (`result_changes`).
         drawn: faces drawn: a quarter the best, a quarter about the median, half the worst.
     """
 
-    def __init__(self, run: RunFolder, drawn: int = 16) -> None:
-        self.run, self.drawn = run, drawn
+    def __init__(self, run: RunFolder, changed: Changed, drawn: int = 16) -> None:
+        self.run, self.changed, self.drawn = run, changed, drawn
         self.faces: list[tuple[int, float, float, tuple[int, ...]]] = []  # index, NME, normaliser, subsets
         self.moment: tuple[int, int] | None = None
 
@@ -119,7 +122,8 @@ class Results(Callback):
         for subset, name in enumerate(data.subset_names):
             sizes[name] = sum(subset in members for _, _, members in faces.values())
         part = None if len(faces) == len(dataset) else len(faces)
-        name = result_stem(self.run, data, trainer.ckpt_path, pl_module.trained_size, data.normalizer, part)
+        trained_size, normalizer = pl_module.trained_size, data.normalizer
+        name = result_stem(self.run, data, trainer.ckpt_path, trained_size, self.changed, normalizer, part)
         self.stem = stem = self.run.path / "test" / name
         stem.parent.mkdir(parents=True, exist_ok=True)
         rows = [subset_row(name, size, values) for name, size in sizes.items()]
@@ -140,11 +144,13 @@ class Results(Callback):
         norm = sum(share for _, share, _ in faces.values()) / len(faces)
         self.meaning = meaning(self.run, trainer, pl_module, self.moment, len(faces), norm, drawn, within)
         title = f"{self.run.name} on {data.measured_on}: NME {data.normalizer}, box {data.box}"
+        title += "".join(f", {key.partition('.')[2]} {values['tested']}" for key, values in self.changed.items())
         if part:
             title += f", {part} of {len(dataset)} faces"
         files = f"{_file(stem, '.csv')}, and beside it _ced.csv, _landmarks.csv, _faces.csv, _overlays.png and .json"
         shares = [f"{sum(share) / len(share):.2f} % of landmarks within {name}" for name, share in within.items()]
-        Console().print(_table(title, rows), *shares, files, sep="\n", soft_wrap=True)
+        leave_closed_pipes()  # the files that are still to be written are worth more than what nobody reads
+        Console().print(result_table(title, rows), *shares, files, sep="\n", soft_wrap=True)
 
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:
         """Write what the numbers mean; only now is there what the module itself logged at the end."""
@@ -152,14 +158,16 @@ class Results(Callback):
             return
         logged = {key.removeprefix("test/"): float(value) for key, value in trainer.callback_metrics.items()}
         method = {key: value for key, value in logged.items() if key not in self.metrics[MODEL]}
-        _file(self.stem, ".json").write_text(json.dumps({**self.meaning, "method": method}, indent=1))
+        about = {**self.meaning, "changed": self.changed, "method": method}
+        _file(self.stem, ".json").write_text(json.dumps(about, indent=1))
 
 
 def _file(stem: Path, end: str) -> Path:
     return stem.with_name(stem.name + end)  # a stem has dots of its own
 
 
-def _table(title: str, rows: list[Row]) -> Table:
+def result_table(title: str, rows: list[Row]) -> Table:
+    """What is printed of the rows of `subset_row`."""
     table = Table(title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)  # fits 80 columns
     table.add_column("subset", no_wrap=True)
     shown = [key for key in rows[0] if key in HEADINGS]

@@ -58,9 +58,8 @@ class RunFolder:
         """
         last = self.checkpoint(LAST)
         exists = has_begun(self.path)
-        if (
-            exists and not resume and getattr(rank_zero_only, "rank", 0) == 0
-        ):  # the other ranks may see what rank 0 has just made
+        first = getattr(rank_zero_only, "rank", 0) == 0  # the other ranks may see what it has just made
+        if exists and not resume and first:
             done = f"{read_checkpoint(last)['epoch'] + 1} epochs done" if last.exists() else "no epoch done yet"
             raise UsageError(
                 f"run {self.name} exists ({done}, {self.path}); add --resume to continue it, or choose another --name"
@@ -114,7 +113,7 @@ class RunFolder:
 
 def changes(old: Settings, new: Settings) -> list[str]:
     """``key: old -> new`` for every setting that differs, in the order of ``new``; keys are dotted."""
-    before, after = dict(_flat(old)), dict(_flat(new))
+    before, after = dict(flat(old)), dict(flat(new))
     keys = [*after, *(key for key in before if key not in after)]
     return [
         f"{key}: {before.get(key, 'unset')} -> {after.get(key, 'unset')}"
@@ -123,37 +122,48 @@ def changes(old: Settings, new: Settings) -> list[str]:
     ]
 
 
-def name_changes(old: Settings, new: Settings) -> None:
-    """Tell every setting of the run that this start changes."""
-    for change in changes(old, new):
+def name_changes(last: Path, old: Settings, new: Settings) -> None:
+    """Tell every setting of the run that this start changes.
+
+    Raises:
+        UsageError: there are such, but all epochs are done: the config would be of what trained nothing.
+    """
+    changed, planned = changes(old, new), new["trainer"].get("max_epochs") or -1
+    if changed and 0 < planned <= (done := read_checkpoint(last)["epoch"] + 1):
+        raise UsageError(
+            f"{last} has done {done} of {planned} epochs, so {changed[0]} would train nothing; give "
+            f"--trainer.max_epochs {done + 1} or more too, or another --name"
+        )
+    for change in changed:
         note(f"changed since this run's last start: {change}")
 
 
 def name_training_changes(checkpoint: Path, settings: Settings) -> None:
-    """Tell every setting of the model, and the input size, that differ from those a checkpoint was trained with.
+    """Tell every setting of the model that differs from those a checkpoint was trained with.
 
     Raises:
         UsageError: the checkpoint holds a model of another class.
     """
-    content, model = read_checkpoint(checkpoint), settings["model"]
-    stored = content.get("hyper_parameters", {})
-    old = {key: value for key, value in stored.items() if key not in ("_class_path", "_instantiator")}
+    stored, model = read_checkpoint(checkpoint).get("hyper_parameters", {}), settings["model"]
     if stored.get("_class_path", model["class_path"]) != model["class_path"]:
         raise UsageError(
             f"{checkpoint} holds a {stored['_class_path']} but model.class_path is {model['class_path']}; "
             "use the config it was trained with or another --ckpt_path"
         )
-    for change in changes(old, model.get("init_args", {})) if stored else []:
+    for change in changes(model_options(stored), model.get("init_args", {})) if stored else []:
         note(f"differs from {checkpoint}: model.init_args.{change}")
-    trained, size = content.get("input_size"), settings["data"]["init_args"].get("size")
-    if trained and size != trained:
-        note(f"{checkpoint} was trained at {trained} pixels, data.init_args.size is {size}")
 
 
-def _flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def model_options(stored: Settings) -> dict[str, Any]:
+    """The options among the hyperparameters in a checkpoint."""
+    return {key: value for key, value in stored.items() if key not in ("_class_path", "_instantiator")}
+
+
+def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested settings by their dotted keys."""
     for key, value in settings.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -174,6 +184,7 @@ class RunRecord(Callback):
         self.run, self.metrics, self.resumed = run, metrics, arguments.resume
         self.config = f"# {arguments.command()}\n{yaml.safe_dump(dict(settings), sort_keys=False)}"
         self.lock: TextIO | None = None
+        self.began = False  # whether it is this process that made the run
 
     def on_fit_start(self, trainer: Any, pl_module: LightningModule) -> None:
         """Lock the run and write config.yaml. A mistake in data or model has shown by now and leaves nothing behind.
@@ -191,6 +202,7 @@ class RunRecord(Callback):
         except (BlockingIOError, FileExistsError):
             sentence = f"another process is training run {self.run.name}; wait for its end or choose another --name"
             raise UsageError(sentence) from None
+        self.began = not self.run.config.stat().st_size
         partial = self.run.config.with_suffix(".partial")
         partial.write_text(self.config)
         partial.replace(self.run.config)
@@ -211,6 +223,10 @@ class RunRecord(Callback):
         note(f"no validation was done, so run {self.run.name} has no {BEST}; {way}")
 
     def on_exception(self, trainer: Any, pl_module: LightningModule, exception: BaseException) -> None:
-        """Unlock."""
-        if self.lock:
-            self.lock.close()
+        """Unlock; a mistake that shows before the first step leaves no run behind, and its name free."""
+        if not self.lock:
+            return
+        if self.began and trainer.global_step == 0 and isinstance(exception, Exception):
+            for file in (self.run.config, self.run.metrics):
+                file.unlink(missing_ok=True)
+        self.lock.close()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from traceback import StackSummary, extract_tb
 
 from callbacks.arguments import UsageError
+from callbacks.closed_pipes import leave_closed_pipes
 from callbacks.signals import Stopped
 
 LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
@@ -24,7 +26,8 @@ OURS = ("UsageError", "ValueError", "FloatingPointError")
 def one_sentence() -> Iterator[None]:
     """End the process with one sentence for a signal, and for an error of use or data.
 
-    The exit status is that of `Stopped`, 2 for a mistake on the command line and 1 for other errors.
+    The exit status is that of `Stopped`, 2 for a mistake on the command line and 1 for other errors. Where the reader
+    of the output has gone, as ``head`` does, it ends without a word, with the shell's status for that, 141.
 
     These are what this project raises on purpose, a file that cannot be opened, and Lightning's complaints of a
     configuration. ``LANDMARKS_TRACEBACK=1`` shows where they come from.
@@ -36,6 +39,8 @@ def one_sentence() -> Iterator[None]:
             print(stop.sentence, file=sys.stderr, flush=True)
         raise
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and leave_closed_pipes():
+            sys.exit(128 + signal.SIGPIPE)
         cause = _cause(error)
         sentence = _sentence(cause)
         if sentence is None and cause is not error:
@@ -44,6 +49,8 @@ def one_sentence() -> Iterator[None]:
             raise
         print(f"error: {sentence}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(cause, UsageError) else 1)
+    finally:
+        leave_closed_pipes()
 
 
 def _cause(error: Exception) -> Exception:

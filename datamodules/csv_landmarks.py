@@ -39,6 +39,11 @@ class CSVLandmarks(LandmarkDataModule):
         """Folder and file tested on."""
         return f"{self.root.resolve().name} {Path(self.files['test']).stem}"
 
+    @property
+    def train_title(self) -> str:
+        """Folder and file trained on."""
+        return f"{self.root.resolve().name} {Path(self.files['train']).stem}"
+
     def load(self, split: str) -> Faces:
         """Read a CSV; see the class for its columns, and `Faces` and `annotation_table` for what is refused."""
         return read_faces(

@@ -116,6 +116,16 @@ class LandmarkDataModule(LightningDataModule):
         perturbed = [self.perturbation.title] if self.perturbation else []
         return ", ".join([self.title, *converted, *perturbed])
 
+    @property
+    def train_title(self) -> str:
+        """Name of the training faces, of which validation faces are some."""
+        return self.title
+
+    @property
+    def validated_on(self) -> str:
+        """What a validation result was measured on; nothing perturbs validation faces."""
+        return ", ".join([self.train_title, *([self.converted_to] if self.converted_to else [])])
+
     def map_from(self, markup: str) -> MarkupMap:
         """The map by which the landmarks of a model trained in another markup are compared with this data.
 

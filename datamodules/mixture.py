@@ -80,6 +80,11 @@ class Mixture(LandmarkDataModule):
         return self.labelled.measured_on
 
     @property
+    def validated_on(self) -> str:
+        """What a validation result was measured on."""
+        return self.labelled.validated_on
+
+    @property
     def default_normalizer(self) -> str:
         """The normaliser of the field's tables for the annotated faces."""
         return self.labelled.default_normalizer

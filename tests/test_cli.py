@@ -67,8 +67,22 @@ MISTAKES = {
     "fit --config tiny.yaml --config model_key.yaml": ["model_key.yaml: tests.tiny.Tiny has no", "init_args.width?"],
     "fit --config tiny.yaml --config value.yaml": ["value.yaml: trainer.max_epochs is 'many', expected int or null"],
     "fit --config tiny.yaml --config class.yaml": [
-        "class.yaml: model.class_path is 'tests.tiny.Tinny'",
-        "no attribute",
+        "class.yaml: model.class_path is 'tests.tiny.Tinny', but tests.tiny has no such class, only Tiny",
+    ],
+    "fit --config tiny.yaml --data.init_args.perturbation Blur": [
+        "error: data.init_args.perturbation is 'Blur', expected EllipseOcclusion or MotionBlur",
+    ],
+    "fit --config tiny.yaml --data.init_args.perturbation datamodules.perturbations.Blur": [
+        "error: data.init_args.perturbation.class_path is 'datamodules.perturbations.Blur', but "
+        "datamodules.perturbations has no such class, only EllipseOcclusion, MotionBlur",
+    ],
+    "fit --config tiny.yaml --data.init_args.perturbation.class_path datamodules.perturbations.Blur": [
+        "error: data.init_args.perturbation.class_path is 'datamodules.perturbations.Blur', but ",
+    ],
+    "fit --config tiny.yaml --model lightning_modules.pipnet.PIPNat": ["only CoordNet, DANN, MapNet, PIPNet, Self"],
+    "fit --config tiny.yaml --model Tinny": ["error: model is 'Tinny', expected the import path of a class"],
+    "fit --config tiny.yaml --data datamodule.wflw.WFLW": [
+        "error: data.class_path is 'datamodule.wflw.WFLW', which cannot be imported: No module named 'datamodule'",
     ],
     "fit --config tiny.yaml --config module.yaml": ["module.yaml: data.class_path", "No module named 'datamodule'"],
     "fit --config tiny.yaml --config callback.yaml": [

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from callbacks.report.charts import Axis, Chart, Line, axis_of, draw, thin
+from callbacks.report.charts import LETTER, Axis, Chart, Line, axis_of, draw, thin
 from callbacks.report.files import Row
 from callbacks.report.run import Measurement, Run
 
@@ -15,6 +15,7 @@ TONES = {"train": "train", "val": "model"}
 RATE = "Learning rate"
 SMALL, WIDE = (400.0, 290.0), (560.0, 360.0)  # of charts: three a line, or two with names at their curves
 FACE = 520  # side of the mean face's drawing, in its own units
+LARGEST = 30.0  # radius of a disc there: larger ones would hide the face and each other
 
 
 def error_curves(test: Measurement) -> Chart | None:
@@ -115,20 +116,24 @@ def words(name: str) -> str:
 
 @dataclass(frozen=True)
 class FaceMap:
-    """Errors on the mean face: a disc on each landmark, as large on this face as the landmark's mean error."""
+    """Errors on the mean face: a disc on each landmark, as large on this face as the landmark's mean error.
+
+    Discs end at the radius `LARGEST`.
+    """
 
     width: float
     height: float
     edges: list[tuple[float, float, float, float]]
-    discs: list[dict[str, Any]]  # x, y, r, text
+    discs: list[dict[str, Any]]  # x, y, r, cut, text
     labels: list[dict[str, Any]]  # x, y, text, anchor: the worst landmark of each part
     scale: tuple[float, str]  # a disc to compare with
+    cut: str  # the error that `LARGEST` is, where an error is larger; else empty
 
 
 def face_map(test: Measurement) -> FaceMap | None:
-    """The map of a test; None where the mean face is not known."""
+    """The map of a test; None where the mean face, or the normaliser on it, is not known."""
     rows = test.landmarks
-    if not rows or not test.about or not {"x", "y"} <= rows[0].keys():
+    if not rows or not {"x", "y"} <= rows[0].keys() or not test.about.get("mean_normalizer", 0) > 0:
         return None
     margin, pad = 66.0, 46.0  # at the sides, which hold labels, and above and below
     xs, ys = [row["x"] for row in rows], [row["y"] for row in rows]
@@ -136,22 +141,28 @@ def face_map(test: Measurement) -> FaceMap | None:
     at = [(margin + (x - min(xs)) * unit, pad + (y - min(ys)) * unit) for x, y in zip(xs, ys, strict=True)]
     width, height = (max(values) - min(values) for values in (xs, ys))
     percent = float(test.about["mean_normalizer"]) * unit / 100  # drawing units in a percent of error
+    limit = LARGEST / percent  # the error, in percent, of the largest disc
     edges = [(*at[a], *at[b]) for a, b in test.about["edges"] if max(a, b) < len(at)]
     parts = part_of(test)
     discs, labels = [], []
     for i, ((x, y), row) in enumerate(zip(at, rows, strict=True)):
         name = f"landmark {i}" + (f" ({parts[i]})" if i in parts else "")
         text = f"{name}: error {row['nme']:.2f} %, {row['fr10']:.1f} % of faces above 10 %"
-        discs.append({"x": x, "y": y, "r": max(2.0, row["nme"] * percent), "text": text})
+        radius = min(max(2.0, row["nme"] * percent), LARGEST)
+        discs.append({"x": x, "y": y, "r": radius, "cut": row["nme"] > limit, "text": text})
+    size = width * unit + 2 * margin, height * unit + 2 * pad
     middle = sum(x for x, _ in at) / len(at)
     for part in dict.fromkeys(parts.values()):
         worst = max((i for i in parts if parts[i] == part), key=lambda i: rows[i]["nme"])
         x, y = at[worst]
         side, gap = ("end", -1) if x < middle else ("start", 1)
         text = f"{rows[worst]['nme']:.1f}"
-        labels.append({"x": x + gap * (discs[worst]["r"] + 5), "y": y + 5, "anchor": side, "text": text})
-    size = width * unit + 2 * margin, height * unit + 2 * pad
-    return FaceMap(*size, edges, discs, labels, scale=(5 * percent, "5 %"))
+        x += gap * (discs[worst]["r"] + 5)
+        room = LETTER * len(text)  # inside the drawing
+        x = max(x, room) if side == "end" else min(x, size[0] - room)
+        labels.append({"x": x, "y": y + 5, "anchor": side, "text": text})
+    share, cut = min(5.0, limit), f"{limit:.3g} %" if any(disc["cut"] for disc in discs) else ""
+    return FaceMap(*size, edges, discs, labels, scale=(share * percent, f"{share:.3g} %"), cut=cut)
 
 
 def part_of(test: Measurement) -> dict[int, str]:

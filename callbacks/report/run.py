@@ -18,7 +18,7 @@ ABOUT = {  # what the report reads of a test's .json
     **dict.fromkeys(("markup", "model", "trained_on", "weights", "device", "date"), str),
     **dict.fromkeys(("faces", "faces_of_split", "size", "trained_size", "parameters", "side"), int),
     **dict.fromkeys(("edges", "drawn"), list),
-    **dict.fromkeys(("parts", "packages", "method", "within", "moment"), dict),
+    **dict.fromkeys(("parts", "packages", "method", "within", "moment", "changed"), dict),
     "mean_normalizer": float,
 }
 
@@ -66,11 +66,24 @@ class Measurement:
 
     @property
     def variant(self) -> str:
-        """Checkpoint and input size; empty for the run's best at the size it was trained at."""
+        """Checkpoint, input size and options; empty for the run's best with the size and options of its training."""
         name = str(self.about.get("weights", "checkpoints/best.ckpt"))
         weights = "" if name == "checkpoints/best.ckpt" else name.removeprefix("checkpoints/").removesuffix(".ckpt")
         size = f"at {self.size} pixels" if self.size != self.about.get("trained_size", self.size) else ""
-        return ", ".join(part for part in (weights, size) if part)
+        return ", ".join(part for part in (weights, size, *self.options()) if part)
+
+    def options(self, part: str = "") -> list[str]:
+        """``num_test 50``: the options, of ``model``, ``data`` or both, that are not those of the training."""
+        changed = self.about.get("changed", {}).items()
+        return [f"{key.partition('.')[2]} {of['tested']}" for key, of in changed if key.startswith(part)]
+
+    @property
+    def otherwise(self) -> str:
+        """What was done otherwise than in training, as a sentence; empty where nothing was."""
+        changed = self.about.get("changed", {}).items()
+        usual = [next(f"{word}: {value}" for word, value in of.items() if word != "tested") for _, of in changed]
+        words = [f"{option} ({value})" for option, value in zip(self.options(), usual, strict=True)]
+        return f"Tested with {', '.join(words)}." if words else ""
 
     @property
     def size(self) -> int:
@@ -81,7 +94,8 @@ class Measurement:
     def like(self) -> Like:
         """Only tests that agree in these can be compared."""
         full = self.full
-        return Like(self.title, str(full["box"]), str(full["normalizer"]), int(full["faces"]))
+        title = ", ".join([self.title, *self.options("data")])
+        return Like(title, str(full["box"]), str(full["normalizer"]), int(full["faces"]))
 
 
 @dataclass(frozen=True)
@@ -93,7 +107,7 @@ class Run:
     settings: dict[str, Any]
     series: dict[str, Points]  # name of a metric -> (step, value), in order
     epochs: int  # begun, as far as metrics.csv tells
-    fitted: dict[str, Any]  # what the end of training left: fit.json
+    fitted: dict[str, Any]  # what training left: fit.json
     measurements: list[Measurement]
     missing: list[str] = field(default_factory=list)
 
@@ -107,6 +121,12 @@ class Run:
         values = [point for point in self.series.get("val/nme", []) if math.isfinite(point[1])]
         return min(values, key=lambda point: point[1]) if values else None
 
+    def others(self, test: Measurement) -> int:
+        """In how many of data and box a test differs from the run's own, as far as fit.json tells."""
+        return sum(
+            found != self.fitted.get(key, found) for key, found in (("data", test.title), ("box", test.like.box))
+        )
+
     def kept(self) -> dict[str, int]:
         """The number of steps that the run's checkpoints are of, by file, as far as metrics.csv tells."""
         best, steps = self.best(), [step for points in self.series.values() for step, _ in points]
@@ -115,7 +135,7 @@ class Run:
 
     @property
     def validation(self) -> str:
-        """What the validation error is of; empty where fit did not come to its end."""
+        """What the validation error is of; empty where fit.json does not say."""
         normalizer, box, faces = (self.fitted.get(key) for key in ("normalizer", "box", "validation"))
         return f"NME {normalizer}, box {box}, {faces}" if faces else ""
 
@@ -157,7 +177,9 @@ def read_run(path: Path) -> Run:
             run.measurements.append(_measurement(run, file))
         except ValueError as error:
             missing.append(f"A result is left out: {_line(error)}.")
-    run.measurements.sort(key=lambda test: (bool(test.variant), test.full["faces"] < _of(test), test.title))
+    run.measurements.sort(
+        key=lambda test: (run.others(test), bool(test.variant), test.full["faces"] < _of(test), test.title)
+    )
     missing += _unfinished(run, again)
     return run
 
@@ -236,10 +258,13 @@ def _is_table(path: Path) -> bool:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    about = {"within": {}, "moment": {}, **read_json(path)}  # results made before there were these have none
+    about = {"within": {}, "moment": {}, "changed": {}, **read_json(path)}  # earlier results do not have these
     for key, kind in ABOUT.items():
         if not isinstance(about.get(key), kind):
             raise ValueError(f"{path}: {key} is {about.get(key)!r:.40}, expected {kind.__name__}, as test writes it")
+    for key, values in about["changed"].items():
+        if not isinstance(values, dict) or "tested" not in values or len(values) != 2:
+            raise ValueError(f"{path}: changed: {key} is {values!r:.40}, expected two values, as test writes them")
     return about
 
 

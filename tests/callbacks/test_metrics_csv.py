@@ -1,5 +1,7 @@
 """metrics.csv keeps every row, in columns that come and go."""
 
+import math
+
 from callbacks.metrics_csv import MetricsCSV
 
 
@@ -10,6 +12,14 @@ def test_columns_are_added_and_rows_kept(tmp_path):
     logger.log_metrics({"accuracy": 0.5, "epoch": 0}, step=1)
     logger.log_metrics({"loss": 1.0, "epoch": 0}, step=1)
     assert path.read_text().splitlines() == ["epoch,step,accuracy,loss", "0,0,,2.0", "0,1,0.5,", "0,1,,1.0"]
+
+
+def test_a_metric_of_nothing_is_an_empty_cell(tmp_path):
+    path = tmp_path / "metrics.csv"
+    logger = MetricsCSV(path)
+    logger.log_metrics({"loss": math.nan, "accuracy": 0.5, "of_no_face": math.nan}, step=0)
+    logger.log_metrics({"loss": 2.0, "of_no_face": math.nan}, step=1)
+    assert path.read_text().splitlines() == ["epoch,step,accuracy,loss", ",0,0.5,", ",1,,2.0"]
 
 
 def test_a_second_logger_goes_on_where_the_first_was_cut_off(tmp_path):

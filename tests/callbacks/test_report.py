@@ -5,11 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from callbacks.report.environment import code_version
-from callbacks.report.run import command
+from callbacks.report.run import command, read_run
+from callbacks.run_report import RunReport
 from tests.experiment import ROOT, run
 from tests.reported_run import STEM, describe, page, rewrite, shown, table
 
@@ -21,7 +23,12 @@ def test_fit_and_test_write_it(runs):
     assert (done["epochs"], done["device"]) == (2, "CPU")
     assert done["parameters"] == 48 * 8 + 8 + 8 * 196 + 196
     assert done["packages"]["torch"]
-    about = {"normalizer": "inter-ocular", "box": "landmarks-1.2", "validation": "held-out training faces"}
+    about = {
+        "data": "WFLW",
+        "normalizer": "inter-ocular",
+        "box": "landmarks-1.2",
+        "validation": "held-out training faces",
+    }
     assert {key: done[key] for key in about} == about
 
 
@@ -74,7 +81,7 @@ def test_it_is_one_file_that_fetches_and_runs_nothing(runs):
 
 def test_every_landmark_has_a_disc_and_every_curve_is_drawn(runs):
     text = page(runs / "tried")
-    assert len(re.findall('class="disc"', text)) == 98 + 1  # and the one to compare with
+    assert len(re.findall('class="disc( cut)?"', text)) == 98 + 1  # and the one to compare with
     titles = re.findall("<figcaption>([^<]+)</figcaption>", text)
     assert titles == [
         "Cumulative error distribution",
@@ -187,6 +194,34 @@ def test_names_are_text(tried):
     assert "<i>:" not in text
     assert "&lt;img src=x onerror=&#34;alert(1)&#34;&gt;&amp;{{ 7*7 }}" in text
     assert "&lt;script&gt;" in text
+
+
+def test_the_runs_own_data_and_box_come_first(tried):
+    others = {"a_other": {"data": "AFLW"}, "a_box": {}, "a_small": {"size": 64}}
+    for name, changes in others.items():
+        for file in (tried / "test").glob("wflw_landmarks-1.2*"):
+            shutil.copy(file, file.with_name(file.name.replace("wflw_landmarks-1.2", name)))
+        describe(tried / f"test/{name}.json", **changes)
+    rewrite(tried / "test/a_box.csv", lambda rows: [row.update(box="provided-1.2") for row in rows])
+    rewrite(tried / "test/a_other.csv", lambda rows: [row.update(box="provided-1.2") for row in rows])
+
+    def order():
+        return [test.stem for test in read_run(tried).measurements]
+
+    assert order() == ["wflw_landmarks-1.2", "a_small", "a_box", "a_other"]
+    describe(tried / "fit.json", data="AFLW", box="provided-1.2")
+    assert order() == ["a_other", "a_box", "wflw_landmarks-1.2", "a_small"]
+    (tried / "fit.json").unlink()
+    assert order()[0] == "a_other"  # by the alphabet
+
+
+def test_a_run_that_was_stopped_says_what_it_was_trained_on(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(RunReport, "on_fit_end", lambda self, trainer, pl_module: None)
+    run("fit", "--config", str(runs.parent / "tried.yaml"), "--trainer.max_epochs=1")
+    noted = json.loads(Path("runs/tried/fit.json").read_text())
+    assert (noted["data"], noted["box"], noted["device"]) == ("WFLW", "landmarks-1.2", "CPU")
+    assert "epochs" not in noted
 
 
 def test_it_imports_nothing_slow():

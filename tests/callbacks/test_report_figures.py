@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from callbacks.report.charts import Axis, Line, axis_of, draw, number, path, spread, thin
-from callbacks.report.figures import face_map, part_rows
+from callbacks.report.figures import LARGEST, face_map, part_rows
 from callbacks.report.files import read_metrics
 from callbacks.report.run import Measurement
 
@@ -23,20 +23,49 @@ def test_metrics_are_read_whole(tmp_path):
     ]
 
 
-def test_discs_are_as_large_as_errors():
+def eyes(first, second, normalizer=0.5):
+    """A test of two landmarks with these errors, in percent, half the crop's side apart."""
     rows = [
-        {"landmark": 0.0, "nme": 10.0, "fr10": 0.0, "x": 0.25, "y": 0.5},
-        {"landmark": 1.0, "nme": 20.0, "fr10": 100.0, "x": 0.75, "y": 0.5},
+        {"landmark": 0.0, "nme": first, "fr10": 0.0, "x": 0.25, "y": 0.5},
+        {"landmark": 1.0, "nme": second, "fr10": 25.0, "x": 0.75, "y": 0.5},
     ]
-    about = {"mean_normalizer": 0.5, "edges": [[0, 1]], "parts": {"eyes": [0, 1]}}
-    test = Measurement("x", [{}], about, [], rows, None, "", "", ())
+    about = {"mean_normalizer": normalizer, "edges": [[0, 1]], "parts": {"eyes": [0, 1]}}
+    return Measurement("x", [{}], about, [], rows, None, "", "", ())
+
+
+def test_discs_are_as_large_as_errors():
+    test = eyes(2.0, 7.0)
     drawn = face_map(test)
     apart = drawn.discs[1]["x"] - drawn.discs[0]["x"]  # the normaliser, half of the crop's side, on the drawing
-    assert [disc["r"] / apart for disc in drawn.discs] == pytest.approx([0.10, 0.20])
+    assert [disc["r"] / apart for disc in drawn.discs] == pytest.approx([0.02, 0.07])
     assert drawn.scale[0] / apart == pytest.approx(0.05)
     assert drawn.edges == [(drawn.discs[0]["x"], drawn.discs[0]["y"], drawn.discs[1]["x"], drawn.discs[1]["y"])]
-    assert [label["text"] for label in drawn.labels] == ["20.0"]
-    assert part_rows(test) == [{"part": "eyes", "landmarks": 2, "nme": 15.0, "fr10": 50.0}]
+    assert [label["text"] for label in drawn.labels] == ["7.0"]
+    assert drawn.cut == ""
+    assert part_rows(test) == [{"part": "eyes", "landmarks": 2, "nme": 4.5, "fr10": 12.5}]
+
+
+def test_discs_end_where_they_would_hide_the_face():
+    drawn = face_map(eyes(2.0, 8000.0))
+    apart = drawn.discs[1]["x"] - drawn.discs[0]["x"]
+    assert [disc["cut"] for disc in drawn.discs] == [False, True]
+    assert drawn.discs[0]["r"] == pytest.approx(0.02 * apart)
+    assert drawn.discs[1]["r"] == LARGEST
+    assert drawn.cut == f"{100 * LARGEST / apart:.3g} %"
+    for disc in drawn.discs:
+        assert disc["r"] <= min(disc["x"], drawn.width - disc["x"], disc["y"], drawn.height - disc["y"])
+    (label,) = drawn.labels
+    assert (label["text"], label["anchor"]) == ("8000.0", "start")
+    assert label["x"] + 10 * len(label["text"]) < drawn.width
+
+
+def test_the_disc_to_compare_with_fits_too():
+    drawn = face_map(eyes(2.0, 3.0, normalizer=2.0))  # four times as large as the face
+    assert drawn.scale == (LARGEST, drawn.cut or "1.93 %")
+
+
+def test_there_is_no_map_without_a_size_of_errors():
+    assert face_map(eyes(2.0, 3.0, normalizer=0.0)) is None
 
 
 def test_axes():

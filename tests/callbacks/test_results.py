@@ -270,7 +270,7 @@ class Data:
 def test_a_name_holds_all_that_changes_a_result(tmp_path, checkpoint, trained_at, normalizer, faces, stem):
     path = str(tmp_path / checkpoint) if checkpoint else None
     (tmp_path / "run").mkdir()
-    assert result_stem(RunFolder(tmp_path / "run"), Data(), path, trained_at, normalizer, faces) == stem
+    assert result_stem(RunFolder(tmp_path / "run"), Data(), path, trained_at, {}, normalizer, faces) == stem
 
 
 def test_another_measurement_leaves_the_earlier_one(folder, monkeypatch, capsys):

@@ -168,7 +168,7 @@ def trained(tmp_path_factory):
 
 
 def predict(trained, root, *words):
-    config = ("--config", "data/unlabeled.yaml", "--data.init_args.root", str(root), "--data.init_args.size=32")
+    config = ("--config", "data/unlabeled.yaml", "--data.init_args.root", str(root))
     options = ("--data.init_args.num_workers=0", "--data.init_args.batch_size=2")
     return run("predict", "--name", "run", "--runs", str(trained / "runs"), *config, *options, *words)
 
@@ -184,6 +184,11 @@ def test_predict_writes_landmarks_of_a_folder(trained, root):
         points = np.array([[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(98)])
         square = max(width, height) / 2  # the untrained model stays within its input
         assert (np.abs(points - [(width - 1) / 2, (height - 1) / 2]) <= square + 1).all()
+
+
+def test_predict_keeps_the_size_that_the_run_was_trained_at(trained, root):
+    assert predict(trained, root).datamodule.size == 32
+    assert predict(trained, root, "--data.init_args.size=48").datamodule.size == 48
 
 
 def test_predict_names_a_broken_image(trained, root, capsys):
