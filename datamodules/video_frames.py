@@ -172,5 +172,7 @@ class VideoFrames:
 
 
 def _rgb(frame: VideoFrame) -> Image:
-    image = frame.to_ndarray(format="rgb24")
+    # By itself PyAV converts with a thread a core, and a forked loading process that frees such a frame waits for
+    # threads that it has not.
+    image = frame.to_ndarray(format="rgb24", threads=1)
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))

@@ -221,3 +221,16 @@ def test_a_damaged_frame_stays_damaged(videos, tmp_path):
             _ = [video[index] for index in range(COUNT)]
         sentences.append(str(error.value))
     assert sentences[0] == sentences[1]
+
+
+THREADS = Path("/proc/self/task")
+
+
+@pytest.mark.skipif(not THREADS.is_dir(), reason="threads are counted in /proc, which Linux has")
+def test_reading_makes_no_threads(videos):
+    """A forked loading process has none of its parent's, and would wait for them when it frees a frame or a file."""
+    video = VideoFrames(str(videos["h264.mp4"]), COUNT)
+    before = len(list(THREADS.iterdir()))
+    for index in range(5):
+        video[index]
+    assert len(list(THREADS.iterdir())) == before
