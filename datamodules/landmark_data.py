@@ -4,9 +4,11 @@ A dataset's own file only has to read its annotations into `Faces`; `wflw.py` is
 """
 
 import os
+import sys
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
 from typing import Any, ClassVar
 
 import cv2
@@ -237,13 +239,23 @@ class LandmarkDataModule(LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_one_thread,
+            worker_init_fn=begin_loading,
             **{"batch_size": self.batch_size, **options},
         )
 
 
-def _one_thread(worker: int) -> None:
+def begin_loading(worker: int) -> None:
+    """What a loading process does first."""
     cv2.setNumThreads(0)  # a worker is one core; OpenCV's own pool would take all of them in each
+    told = (
+        sys.excepthook
+    )  # only for the thread that hands over tensors: the loader passes on what loading itself raises
+
+    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, (ConnectionError, EOFError)):  # the training process ended while it took one
+            told(kind, error, trace)
+
+    sys.excepthook = tell
 
 
 def data_root(root: Path) -> Path:
