@@ -118,13 +118,14 @@ class PIPNetwork(StridedBackbone):
         chosen = features.flatten(2).permute(2, 0, 1)[cell.T, face]  # (N, B, F)
         weight, bias = (rows[n:] for rows in self.head.parameters())
         own, near = weight[: 2 * n].view(2, n, -1), weight[2 * n :].view(2, n, c, weight.shape[1])
-        own_bias, near_bias = bias[: 2 * n].view(2, n, 1), bias[2 * n :].view(2, n, 1, c)
+        own_bias, near_bias = bias[: 2 * n].view(2, n, 1), bias[2 * n :].view(2, n, c, 1)
         with torch.autocast(features.device.type, enabled=False):
-            # For each landmark a product of (B, F) with its own (F, 2) or (F, C): its cells are not the others'.
-            chosen = chosen.to(weight.dtype)
-            itself = torch.baddbmm(own_bias.permute(1, 2, 0), chosen, own.permute(1, 2, 0))  # (N, B, 2)
-            x, y = (torch.baddbmm(b, chosen, w.mT) for w, b in zip(near, near_bias, strict=True))  # (N, B, C)
-        return torch.cat([itself.unsqueeze(2), torch.stack([x, y], dim=-1)], dim=2).transpose(0, 1)
+            # For each landmark a product of its own (2, F) or (C, F) with (F, B): its cells are not the others'. The
+            # other way around, weights would have to be turned, which takes longer than the product.
+            chosen = chosen.to(weight.dtype).mT
+            itself = torch.baddbmm(own_bias.transpose(0, 1), own.transpose(0, 1), chosen)  # (N, 2, B)
+            x, y = (torch.baddbmm(b, w, chosen) for b, w in zip(near_bias, near, strict=True))  # (N, C, B)
+        return torch.cat([itself.unsqueeze(1), torch.stack([x, y], dim=2)], dim=1).permute(3, 0, 1, 2)
 
 
 def restride(backbone: TimmBackbone, stride: int) -> nn.Sequential:
