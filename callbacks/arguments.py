@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "test": "measure it on the test faces: a table, errors of each face, drawings of predictions",
     "predict": "write its landmarks of the test faces, in pixels of the original images",
 }
+AFTER_FIT = ("validate", "test", "predict")
 COMMANDS = {  # that are not Lightning's
     "prepare": "unpack the archives of a published dataset into the folders its reader expects",
     "inspect": "check a dataset: counts, images, landmarks, duplicates, left and right; draw its faces",
@@ -233,8 +234,20 @@ class Arguments:
         resolved = (self.folder / "config.yaml").resolve() in self.configs  # holds the options of the first start
         options = [*([] if resolved else self.kept()), *self.given]
         options += [] if asks_for_help(self.given) else [("--name", self.name)]  # nothing may follow --model.help CLASS
-        configs = [f"--config={_as_config(path)}" for path in self.configs]
-        return [self.subcommand, *configs, *chain.from_iterable(options)]
+        return [self.subcommand, *self._config_words(), *chain.from_iterable(options)]
+
+    def _config_words(self) -> Iterable[str]:
+        """Each config; where a run is used on other data than its mixture, what its annotated faces were cut by too.
+
+        The parser keeps what a config said of data, such as its size, where a later one names another class with that
+        option. A `Mixture` has it in the settings of its annotated faces.
+        """
+        by_option = any(option_key(option) in ("--data", "--data.class_path") for option in self.given)
+        for place, (path, content) in enumerate(zip(self.configs, self.contents, strict=True), 1):
+            yield f"--config={_as_config(path)}"
+            other = by_option or any(_names_class(later, "data") for later in self.contents[place:])
+            if self.subcommand in AFTER_FIT and other and (labelled := _labelled(path, content)):
+                yield f"--config={json.dumps({'data': labelled})}"
 
     def command(self) -> str:
         """The command that repeats this run from its beginning, for the first line of its config."""
@@ -261,6 +274,15 @@ def _names_class(content: dict[str, Any], key: str) -> bool:
     """Whether a config says which class ``model`` or ``data`` is, rather than some of its options."""
     value = content.get(key)
     return "class_path" in value if isinstance(value, dict) else value is not None
+
+
+def _labelled(path: Path, content: dict[str, Any]) -> Any:
+    """The settings of the annotated faces of a config whose data is a `Mixture`; None of others."""
+    data = content.get("data")
+    if isinstance(data, str) and (path.parent / data).is_file():
+        data = read_config(path.parent / data).get("data")
+    labelled = (data.get("init_args") or {}).get("labelled") if isinstance(data, dict) else None
+    return labelled if isinstance(labelled, dict) else None
 
 
 def _as_config(path: Path) -> str:

@@ -12,7 +12,9 @@ from callbacks.checkpoints import BestAndLast
 from callbacks.device import Device
 from callbacks.divergence import StopOnDivergence
 from callbacks.last_validation import LastValidation
+from callbacks.log_each_epoch import LogEachEpoch
 from callbacks.metrics_csv import MetricsCSV
+from callbacks.model_table import ModelTable
 from callbacks.predictions import Predictions
 from callbacks.results import Results
 from callbacks.run_folder import RunFolder, RunRecord
@@ -20,6 +22,7 @@ from callbacks.run_report import RunReport
 from callbacks.step_seed import StepSeed
 from callbacks.stopping import Stopping
 from callbacks.trained_settings import OtherCrops, result_changes
+from callbacks.training_faces import TrainingFaces
 from callbacks.validation_table import ValidationTable
 
 
@@ -35,10 +38,13 @@ def pinned_callbacks(
         return [*always, Predictions(run, changed)]
     if arguments.subcommand == "validate":
         return [*always, ValidationTable(run)]
-    seed = settings["seed_everything"]
+    seed, trainer = settings["seed_everything"], settings["trainer"]
     return [
         RunRecord(run, arguments, settings, metrics),
         *always,
+        TrainingFaces(),
+        *([] if trainer["enable_model_summary"] is False else [ModelTable()]),
+        *([] if trainer["log_every_n_steps"] is not None else [LogEachEpoch()]),
         *([] if seed is False else [StepSeed(seed)]),
         StopOnDivergence(),
         LastValidation(),

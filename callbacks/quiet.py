@@ -11,6 +11,7 @@ MESSAGES = (
     "LOCAL_RANK: ",
     "Using bfloat16 Automatic Mixed",
     "Using 16bit Automatic Mixed",
+    "Trainer already configured with model summary",  # `ModelTable`
     "Restoring states",  # "Restored all states" follows, or a sentence
     "`weights_only` was not set",  # CheckpointFiles decides it
     "Loading `train_dataloader` to estimate",
@@ -18,7 +19,7 @@ MESSAGES = (
 WARNINGS = (
     ".*does not have many workers",  # num_workers is the config's; one core has no use for more
     ".*This DataLoader will create",  # and may have use for a second process
-    ".*The number of training batches .* is smaller than the logging interval",  # metrics of epochs are logged
+    ".*The number of training batches .* is smaller than the logging interval",  # `LogEachEpoch`
     ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
     ".*it is recommended to use `Trainer.devices=1",  # metrics drop the samples that are repeated
     r".*self\.log\('(val|test)/\w+', \.\.\., sync_dist=True\)",  # these are of all processes' faces already

@@ -12,11 +12,12 @@ from callbacks.report.environment import environment
 from callbacks.run_folder import RunFolder
 from datamodules.markup import BOX_NORMALIZERS, Markup
 
-SOURCES = {
+SOURCES = {  # of the middle of a crop
     "provided": "the rectangle that the dataset provides",
-    "landmarks": "the tight box of the true landmarks: the test knows where the face is",
-    "image": "the whole image: the files are crops already",
+    "landmarks": "the tight box of the true landmarks",
+    "image": "the whole image",
 }
+KNOWN = {"landmarks": ": the test knows where the face is", "image": ": the files are crops already"}
 
 
 def meaning(
@@ -51,7 +52,7 @@ def meaning(
         "size": data.size,
         "trained_size": module.trained_size or data.size,
         "box": data.box,
-        "box_source": SOURCES[dataset.convention.source],
+        "box_source": box_meaning(dataset.convention.source, dataset.convention.outwards),
         "box_used_by": dataset.convention.used_by,
         "normalizer": data.normalizer,
         "normalizer_meaning": normalizer_meaning(markup, data.normalizer),
@@ -83,6 +84,16 @@ def normalizer_meaning(markup: Markup, normalizer: str) -> str:
         for group in markup.normalizers[normalizer]
     ]
     return f"distance from {groups[0]} to {groups[1]} of the annotation ({markup.name}, counted from 0)"
+
+
+def box_meaning(source: str, outwards: Sequence[float]) -> str:
+    """How crops are made from a source, whose left, top, right and bottom edge move by these shares of its size."""
+    how = ""
+    if len(set(outwards)) > 1:
+        edges = zip(("left", "top", "right", "bottom"), outwards, strict=True)
+        how = f" with its edges moved outwards ({', '.join(f'{edge} {100 * by:.3g} %' for edge, by in edges)})"
+    factor = "" if how or not outwards[0] else f"{1 + 2 * outwards[0]:g} times "
+    return f"a square around {SOURCES[source]}{how}, {factor}as wide as its longer side{KNOWN.get(source, '')}"
 
 
 def parameters(module: torch.nn.Module) -> int:

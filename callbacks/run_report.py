@@ -10,6 +10,7 @@ from callbacks.report.environment import environment
 from callbacks.report.page import write_report
 from callbacks.result_meaning import device_name, parameters
 from callbacks.run_folder import RunFolder, note
+from callbacks.training_faces import trained_on
 
 HELD_OUT, PUBLISHED = "held-out training faces", "the published validation faces"
 
@@ -66,6 +67,7 @@ def _trained(trainer: Any, module: Any) -> dict[str, Any]:
         "device": device_name(module.device),
         "processes": trainer.world_size,
         "data": data.measured_on,
+        "trained_on": trained_on(data),
         "normalizer": data.normalizer,
         "box": data.box,
         "validation": PUBLISHED if "val" in getattr(data, "published", ()) else HELD_OUT,

@@ -22,7 +22,11 @@ class LandmarkBatch(TypedDict):
 
 
 class MixedBatch(LandmarkBatch):
-    """B faces of a mixture; of those that are not labelled, landmarks and norm are NaN and nothing is visible."""
+    """B faces of a mixture.
+
+    Of those that are not labelled, norm is NaN. Their landmarks are NaN, and nothing is visible, until they have
+    pseudo-labels (`Mixture.pseudo_label`): then landmarks and visible are of these.
+    """
 
     labelled: Tensor  # (B,) bool
 

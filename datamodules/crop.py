@@ -28,7 +28,7 @@ class BoxConvention:
             test knows where the face is) or ``image`` (the whole image: the files are crops already).
         outwards: how far the left, top, right and bottom edges move, in shares of the rectangle's width and height;
             negative values move an edge inwards.
-        used_by: the publication that crops so.
+        used_by: the publication that crops so; empty where none is known to.
     """
 
     source: Literal["provided", "landmarks", "image"]
@@ -70,11 +70,11 @@ BOX_CONVENTIONS = {
     "landmarks-1.2": BoxConvention("landmarks", enlarged(1.2), "LDEQ, HIH and PFLD on WFLW"),
     "landmarks-1.25": BoxConvention("landmarks", enlarged(1.25), "HRNet and the Wasserstein loss"),
     "landmarks-1.3": BoxConvention("landmarks", enlarged(1.3), "PIPNet on 300-W, to test on COFW-68 and WFLW"),
-    "landmarks-1.5": BoxConvention("landmarks", enlarged(1.5), "us on Cat Head, of which no paper says how it is cut"),
+    "landmarks-1.5": BoxConvention("landmarks", enlarged(1.5), ""),  # usual here for Cat Head: no paper says its cut
     # The rectangles of CelebA are its aligned images. imm stretches 80 % of their width and height to a square.
     "celeba-imm": BoxConvention("provided", enlarged(0.8), "imm on CelebA and MAFL, with faces stretched in width"),
     "celeba-dve": BoxConvention("provided", _cut_by_dve(), "DVE on CelebA and MAFL"),
-    "image": BoxConvention("image", enlarged(1.0), "files that are face crops already"),
+    "image": BoxConvention("image", enlarged(1.0), ""),
 }
 
 

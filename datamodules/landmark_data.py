@@ -184,6 +184,10 @@ class LandmarkDataModule(LightningDataModule):
             self.cached([test], augmented=False)
             self._datasets["test"] = test
 
+    def fit_counts(self) -> tuple[int, int]:
+        """How many faces there are for training and for validation, once they are read."""
+        return len(self._datasets["train"]), len(self._datasets["val"])
+
     def cached(self, datasets: Iterable[FaceDataset], augmented: bool) -> None:
         """Let these datasets read decoded faces, where a cache is asked for."""
         if self.cache:

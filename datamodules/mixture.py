@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from datamodules.crop import Floats
+from datamodules.crop import Floats, box_convention
 from datamodules.face_dataset import EpochSampler, FaceDataset, Key
 from datamodules.faces import Faces
 from datamodules.landmark_data import LandmarkDataModule
@@ -22,14 +22,19 @@ class Mixture(LandmarkDataModule):
     """Trains on annotated faces and others, whose annotation is not there or not looked at.
 
     Training batches are of `MixedBatch`. An epoch has every annotated training face once and ``ratio`` times as many
-    others, spread evenly, so that each batch has its share. The others are drawn without replacement: each is seen as
-    often as any other, to one time, over however many epochs. Validation and test are those of ``labelled``.
+    others, spread evenly: one face in 1 + ``ratio`` is annotated, so that of smaller batches some have no annotated
+    face. The others are drawn without replacement: each is seen as often as any other, to one time, over however many
+    epochs. Validation and test are those of ``labelled``.
 
     Args:
-        labelled: the annotated faces; its batch size, workers and seed are the mixture's.
+        labelled: the annotated faces; its batch size, workers and seed are the mixture's, and its augmentation is that
+            of the others too, unless they have one of their own.
         unlabelled: the other faces, of the same size; of annotated data those of the training split, in crops
-            of its own ``box`` (``landmarks-...`` would tell where the landmarks are).
+            of its own ``box``, which must not come from the landmarks: it would tell where they are.
         ratio: others for each annotated face; None is all of the others in every epoch.
+
+    Raises:
+        ValueError: no landmarks, no others, a ratio that is not above 0, others of another size or cut by landmarks.
     """
 
     def __init__(
@@ -61,6 +66,14 @@ class Mixture(LandmarkDataModule):
                     f"data.init_args.unlabelled: number {place} has size {data.size}, but labelled has {self.size}; "
                     "set both to one size"
                 )
+            if box_convention(data.box).source == "landmarks":
+                raise ValueError(
+                    f"data.init_args.unlabelled: number {place} ({type(data).__name__}) has box '{data.box}', which is "
+                    "drawn around its landmarks; set its box to image or to one of provided-..."
+                )
+            data.augmentation = data.augmentation or self.augmentation
+            # Its own random numbers: row i of each part would be turned and occluded alike with the mixture's seed.
+            data.seed = int(np.random.default_rng((self.seed, place + 1)).integers(2**62))
         self.labelled, self.unlabelled, self.ratio = labelled, unlabelled, ratio
         self.subset_names, self.annotated = labelled.subset_names, labelled.annotated
         if isinstance(labelled, PublishedData):

@@ -50,7 +50,6 @@ class LandmarkModule(LightningModule):
             self._check_count(data)
             self.markup = data.markup.name
             self.mean_shape.copy_(data.mean_shape())
-            self.example_input_array = torch.zeros(1, 3, data.size, data.size, dtype=torch.uint8)  # for the summary
         metrics = face_metrics(data.subset_names)
         self.val_metrics, self.test_metrics = metrics.clone(prefix="val/"), metrics.clone(prefix="test/")
 

@@ -1,6 +1,7 @@
 """Small trainings on generated faces with labels and infrared ones without, run through the real command line."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -75,7 +76,11 @@ class DieBeforeLast(Die, Checkpoint):
 
 
 class Witness(Checkpoint):
-    """Keeps what each rank has at the first batch and at the end of each epoch, and who wrote pseudo-labels."""
+    """Keeps what each rank has at the first batch and at the end of each epoch, and who wrote pseudo-labels.
+
+    Further the checkpoint of the epoch before, and of each batch how many faces are others and how many of these have
+    pseudo-labels.
+    """
 
     def on_fit_start(self, trainer, pl_module):
         data, write = trainer.datamodule, trainer.datamodule.write_pseudo_labels
@@ -90,6 +95,12 @@ class Witness(Checkpoint):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if batch_idx == 0:
             self.keep(trainer, pl_module, "start")
+            last = Path(trainer.default_root_dir, "checkpoints/last.ckpt")
+            if trainer.is_global_zero and last.exists():
+                shutil.copy(last, f"start_{trainer.current_epoch}.ckpt")
+        taught = batch["landmarks"][~batch["labelled"]].isfinite().all(dim=(1, 2))
+        with Path(f"taught_{trainer.global_rank}").open("a") as file:
+            file.write(f"{trainer.current_epoch} {len(taught)} {int(taught.sum())}\n")
 
     def on_train_epoch_end(self, trainer, pl_module):
         self.keep(trainer, pl_module, "end")

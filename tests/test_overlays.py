@@ -37,8 +37,8 @@ def test_generated_faces_take_the_place_of_wflw():
     [
         ("resnet50", 60, 26.7),
         ("resnet101", 60, 45.7),
-        ("mobilenetv2", 120, 4.2),
-        ("mobilenetv3", 120, 4.5),
+        ("mobilenetv2", 60, 4.2),
+        ("mobilenetv3", 60, 4.5),
         ("efficientnet_lite0", 60, None),
     ],
 )

@@ -1,12 +1,10 @@
 """README's example of one's own images works as it is printed."""
 
 import csv
-import re
 import shlex
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from tests.drawn_faces import draw, random_face, save
 from tests.experiment import ROOT, run
@@ -16,11 +14,14 @@ SHORT = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer
 QUICK = ("--trainer.precision=32-true", "--data.init_args.num_workers=0", "--data.init_args.batch_size=2")
 
 
-@pytest.fixture
-def section():
-    """The lines of code in section 'Your own images'."""
-    text = (ROOT / "README.md").read_text().split("### Your own images\n")[1].split("\n### ")[0]
-    return [line.strip() for line in text.replace("\\\n", "").splitlines() if line.startswith("    ")]
+def section(title):
+    """The lines of code in a section of README, and those of its YAML file, dedented."""
+    text = (ROOT / "README.md").read_text().split(f"### {title}\n")[1].split("\n### ")[0]
+    return [line[4:] for line in text.replace("\\\n", "").splitlines() if line.startswith("    ")]
+
+
+def commands(lines):
+    return [shlex.split(line, comments=True)[2:] for line in lines if line.startswith("python cli.py ")]
 
 
 def write_faces(header, split, count):
@@ -34,16 +35,20 @@ def write_faces(header, split, count):
     Path("my_faces", f"{split}.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_the_example_of_own_images(section, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    header = next(line for line in section if line.startswith("file,"))
+def write_my_faces(lines):
+    header = next(line for line in lines if line.startswith("file,"))
     for split, count in (("train", 20), ("test", 3)):
         write_faces(header, split, count)
-    start = section.index("# my_faces.yaml")
-    Path("my_faces.yaml").write_text("\n".join(section[start : start + 3]))
-    commands = [shlex.split(line, comments=True)[2:] for line in section if re.match(r"python cli\.py ", line)]
-    assert [command[0] for command in commands] == ["fit", "test", "predict"]
-    fit, test, predict = commands
+
+
+def test_the_example_of_own_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = section("Your own images")
+    write_my_faces(lines)
+    start = lines.index("# my_faces.yaml")
+    Path("my_faces.yaml").write_text("\n".join(lines[start : start + 3]))
+    fit, test, predict, pipnet = commands(lines)
+    assert [command[0] for command in (fit, test, predict, pipnet)] == ["fit", "test", "predict", "fit"]
     model = run(*fit, *SHORT, *QUICK).model
     assert model.num_landmarks == 5
     assert run(*test, *QUICK).trainer.callback_metrics["test/nme"] > 0
@@ -53,3 +58,22 @@ def test_the_example_of_own_images(section, tmp_path, monkeypatch):
     assert [Path(row["file"]).name for row in rows] == ["test_0.jpg", "test_1.jpg", "test_2.jpg"]
     assert {"x4", "y4"} <= set(rows[0])
     assert "x5" not in rows[0]
+    assert run(*pipnet, *SHORT, *QUICK).model.neighbours.shape == (5, 4)
+
+
+def test_the_example_of_own_images_without_labels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_my_faces(section("Your own images"))
+    Path("others").mkdir()
+    for index in range(3):
+        Path("my_faces", f"test_{index}.jpg").rename(f"others/{index}.jpg")
+    lines = section("Your own images without labels")
+    inspect, fit, test = commands(lines)
+    assert [command[0] for command in (inspect, fit, test)] == ["inspect", "fit", "test"]
+    Path("mine_stc.yaml").write_text("\n".join(lines[: lines.index("python cli.py inspect --config mine_stc.yaml")]))
+    batches = "--data.init_args.labelled.init_args.batch_size=2"
+    short = ("--trainer.max_epochs=6", "--trainer.limit_train_batches=1", "--trainer.accelerator=cpu")
+    assert run(*fit, *short, batches).model.tasks == (128, 64, 32, 32, 32)
+    labels = sorted(path.name for path in Path("runs/mine_stc/pseudo_labels").iterdir())
+    assert labels == [f"round_{number}.npz" for number in range(1, 6)]
+    assert np.load("runs/mine_stc/pseudo_labels/round_5.npz")["landmarks"].shape == (3, 5, 2)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,14 @@ class Split:
     def has_landmarks(self) -> bool:
         """Whether the faces are annotated."""
         return bool(self.faces.landmarks.shape[1])
+
+    def forget_landmarks(self) -> None:
+        """As in a mixture's unlabelled part: neither checked nor drawn."""
+        none = np.zeros((len(self.faces), 0), bool)
+        self.faces = replace(self.faces, landmarks=np.zeros((len(self.faces), 0, 2)), visible=none)
+        if self.dataset is not None:
+            self.dataset.markup, self.dataset.landmarks_are_true = Markup("none", 0, ()), False
+            self.dataset.landmarks, self.dataset.visible = self.faces.landmarks, none
 
     def finding(self, row: int | np.integer[Any], text: str) -> Finding:
         """A finding about the face at this row of ``faces``."""

@@ -7,8 +7,8 @@ from callbacks.arguments import Arguments
 USAGE = """usage: python cli.py inspect --config NAME [--config OVERLAY ...] [--out FOLDER] [--data.init_args.KEY VALUE]
 
 Checks the data of a config: counts, missing and unreadable images, landmarks outside images and boxes, faces and
-images that are there twice, left and right. Of images without annotation, what does not need it. Ends with 1 if a
-check failed.
+images that are there twice, left and right. Of images without annotation, and of the unlabelled parts of a mixture
+(others-0, others-1, ...), what does not need it. Ends with 1 if a check failed.
 
   --config NAME  as for fit; only its data counts, and a file of data alone will do
   --name RUN     or the data of a run, without --config

@@ -29,8 +29,6 @@ def read_data(arguments: Arguments) -> tuple[Any, Path]:
     data = parser.instantiate(options).data
     if not (hasattr(data, "fit_faces") and hasattr(data, "dataset")):
         raise UsageError(f"data.class_path is {type(data).__name__}, which has no faces to inspect")
-    if hasattr(data, "unlabelled"):
-        note("inspect looks at data.init_args.labelled alone; give it the unlabelled data in a config of their own")
     return data, Path(options.out or arguments.runs / "inspect" / slug(data.title))
 
 

@@ -20,7 +20,7 @@ class Finding:
     """A face or an image that a check objects to.
 
     Args:
-        split: train, val or test.
+        split: train, val, test, images (without annotation) or others-0, others-1, ... (of a mixture).
         row: its place in that split, counted from 0.
         where: file and line of its annotation.
         image: path of its image.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from callbacks.arguments import UsageError, suggestion
 from callbacks.report.page import write_comparison, write_report
+from callbacks.report.run import no_test, read_run
 
 OPTIONS = {"--out": "a file, such as --out comparison.html", "--runs": "the folder of all runs, such as --runs runs"}
 USAGE = """usage: python cli.py report RUN [RUN ...] [--out FILE] [--runs FOLDER]
@@ -39,8 +40,10 @@ def main(words: Sequence[str]) -> Path | None:
         path = write_report(folders[0], out)
         print(f"report: {path}")
     else:
-        path = write_comparison(folders, out or folders[0].parent / "comparison.html")
+        runs = [read_run(folder) for folder in folders]
+        path = write_comparison(runs, out or folders[0].parent / "comparison.html")
         print(f"comparison: {path}" + ("" if out else " (--out FILE writes it elsewhere)"))
+        print(*(f"{run.path}: {no_test(run)}\n" for run in runs if not run.measurements), sep="", end="")
     return path
 
 

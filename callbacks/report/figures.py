@@ -84,15 +84,20 @@ def training_curves(runs: Mapping[str, Run], tones: Mapping[str, str] | None = N
 
 
 def method_curves(run: Run) -> list[Chart]:
-    """Everything else that was logged, one chart a quantity with a curve for each stage."""
+    """Everything else that was logged, one chart a quantity with a curve for each stage.
+
+    What is of neither stage, such as ``pseudo/moved``, has a chart of its own.
+    """
     quantities: dict[str, dict[str, str]] = {}
     for name in run.series:
         stage, _, quantity = name.partition("/")
-        if stage in TONES and quantity.split("/")[0].removesuffix("_step").removesuffix("_epoch") not in USUAL:
+        if quantity and stage not in TONES and not stage.startswith("lr-"):
+            quantities[name] = {"": name}
+        elif stage in TONES and quantity.split("/")[0].removesuffix("_step").removesuffix("_epoch") not in USUAL:
             quantities.setdefault(quantity, {})[stage] = name
     charts = []
     for quantity, stages in sorted(quantities.items()):
-        lines = [Line(stage, thin(run.series[name]), TONES[stage]) for stage, name in sorted(stages.items())]
+        lines = [Line(stage, thin(run.series[name]), TONES.get(stage, "ink")) for stage, name in sorted(stages.items())]
         charts.append(_over_steps(words(quantity), "", lines))
     return charts
 
@@ -106,7 +111,17 @@ def _over_steps(
 ) -> Chart:
     end = max(x for line in lines for x, _ in line.points)
     y = axis_of(unit, lines, log=title != RATE)  # a schedule that ends at zero has no last decade
-    return draw(title, lines, Axis("step", 0, end or 1), y, *size, marks)
+    return draw(title, lines, Axis("step", 0, end or 1), y, *size, [*marks] or _alone(lines))
+
+
+def _alone(lines: Sequence[Line]) -> list[tuple[float, float, str, str]]:
+    """Marks of curves that have one point only, which is easily missed."""
+    finite = ([point for point in line.points if math.isfinite(point[1])] for line in lines)
+    return [
+        (*points[0], f"{points[0][1]:.3g}", line.tone)
+        for line, points in zip(lines, finite, strict=True)
+        if len(points) == 1
+    ]
 
 
 def words(name: str) -> str:

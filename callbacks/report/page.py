@@ -37,13 +37,8 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     return write(out or run.path / REPORT, "run.html", run_content(run))
 
 
-def write_comparison(folders: list[Path], out: Path) -> Path:
-    """Write a page of several runs side by side.
-
-    Raises:
-        UsageError: a folder is no run.
-    """
-    runs = [read_run(folder) for folder in folders]
+def write_comparison(runs: list[Run], out: Path) -> Path:
+    """Write a page of several runs side by side."""
     return write(out, "comparison.html", comparison_content(runs))
 
 
@@ -91,7 +86,9 @@ def facts(run: Run) -> list[str]:
     test = next((test.about for test in run.measurements if test.about), {})
     count = run.fitted.get("parameters") or test.get("parameters")
     found = [f"{count / 1e6:.1f} M parameters"] if count else []
-    if name := str(data.get("class_path", "")).rpartition(".")[2]:
+    if trained := run.fitted.get("trained_on"):
+        found.append(f"trained on {trained}")
+    elif name := str(data.get("class_path", "")).rpartition(".")[2]:  # of a run from before fit.json said so
         root = Path(str((data.get("init_args") or {}).get("root", ""))).name
         found.append(f"trained on {name}" + (f" ({root})" if root else ""))
     if run.epochs:

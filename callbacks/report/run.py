@@ -202,7 +202,17 @@ def _unfinished(run: Run, again: str) -> Iterable[str]:
         )
         yield f"No validation was logged ({why}), so there is no val/nme and no best checkpoint; to go on: {again}"
     if not run.measurements:
-        yield f"There is no test yet; to measure the best checkpoint: {command(run.path, 'test')}"
+        yield no_test(run)
+
+
+def no_test(run: Run) -> str:
+    """How to get the first test of a run.
+
+    Of a `Mixture` it is the last checkpoint's: labelled faces alone choose the best, early in the training maybe.
+    """
+    last = ((run.settings.get("data") or {}).get("init_args") or {}).get("unlabelled")
+    words, options = ("last", ("--ckpt_path", "last")) if last else ("best", ())
+    return f"There is no test yet; to measure the {words} checkpoint: {command(run.path, 'test', *options)}"
 
 
 def _measurement(run: Run, table: Path) -> Measurement:

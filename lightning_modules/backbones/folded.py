@@ -11,6 +11,8 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from lightning_modules.backbones.channels_last import channels_last
+
 # Exactly these classes: what is derived from them may compute something else.
 CONVOLUTIONS = (nn.Conv2d, Conv2dSame, nn.ConvTranspose2d)
 BATCH_NORMS = (nn.BatchNorm2d, BatchNormAct2d)
@@ -32,7 +34,7 @@ def folded(network: nn.Module, image: Tensor) -> nn.Module:
             bn: Any = copy.get_submodule(norm)
             copy.set_submodule(convolution, fuse_conv_bn_eval(conv, bn, isinstance(conv, nn.ConvTranspose2d)))
             copy.set_submodule(norm, getattr(bn, "act", nn.Identity()))  # timm's hold the activation after them
-    return copy.requires_grad_(False).to(memory_format=torch.channels_last)
+    return channels_last(copy.requires_grad_(False))
 
 
 def _pairs(network: nn.Module, image: Tensor) -> list[tuple[str, str]]:

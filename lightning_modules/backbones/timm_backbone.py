@@ -92,7 +92,8 @@ class TimmBackbone(nn.Module):
             told = str(error).partition("\n")[0]
             raise ValueError(
                 f"the ImageNet weights of {self.name} could not be fetched ({type(error).__name__}: {told}); go online "
-                "once, set model.init_args.pretrained to false, or set "
+                "once, copy the cache of a machine that has them (lightning_modules/pipnet/README.md), set "
+                "model.init_args.pretrained to false, or set "
                 f"model.init_args.backbone to {' or '.join(PACKAGED)}, whose weights come with a package"
             ) from error
         state = found.state_dict()

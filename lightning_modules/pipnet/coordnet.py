@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.batch import LandmarkBatch
+from lightning_modules.backbones.channels_last import channels_last
 from lightning_modules.backbones.timm_backbone import TimmBackbone
 from lightning_modules.base import LandmarkPrediction
 from lightning_modules.pipnet.detector import BackboneDetector
@@ -27,7 +28,7 @@ class CoordinateNetwork(nn.Module):
 
     def __init__(self, backbone: str, num_landmarks: int, size: int) -> None:
         super().__init__()
-        self.size = self.least_side = size
+        self.size = self.usual_side = size
         self.backbone = TimmBackbone(backbone)
         if size < 1 or size % self.backbone.stride:
             raise ValueError(
@@ -43,7 +44,7 @@ class CoordinateNetwork(nn.Module):
             nn.Linear(WIDTH, 2 * num_landmarks),
             nn.Unflatten(1, (num_landmarks, 2)),
         )
-        self.to(memory_format=torch.channels_last)
+        channels_last(self)
 
     def check_sides(self, height: int, width: int) -> None:
         """Refuse images of the wrong size.

@@ -20,7 +20,8 @@ class DANN(PIPNet):
 
     Labelled faces teach the landmarks. A classifier learns from all faces to tell the labelled from the others by the
     features that the head sees, averaged over the map; its gradient is reversed on its way to the features, so that
-    they forget what tells the two apart.
+    they forget what tells the two apart. Its loss is the mean of the labelled faces' mean and the others', so that both
+    count as much where batches are not half and half, as Ganin and Lempitsky's are; set ``ratio`` to 1 for these.
 
     Args:
         num_landmarks: N.
@@ -60,10 +61,11 @@ class DANN(PIPNet):
         return done / max(1, self.trainer.max_epochs or 1)
 
     def _domain_loss(self, features: Tensor, labelled: Tensor, reversal: float) -> Tensor:
-        with torch.autocast(features.device.type, enabled=False):
-            pooled = Reversed.apply(features.float().mean(dim=(2, 3)), reversal)
-            logit = self.domain(pooled).squeeze(1)  # of being labelled
-            loss = binary_cross_entropy_with_logits(logit, labelled.float())
+        pooled = Reversed.apply(features.mean(dim=(2, 3)), reversal)
+        logit = self.domain(pooled).squeeze(1).float()  # of being labelled
+        error = binary_cross_entropy_with_logits(logit, labelled.float(), reduction="none")
+        means = [(error * domain).sum() / domain.sum().clamp_min(1) for domain in (labelled, ~labelled)]
+        loss = (means[0] + means[1]) / 2
         told = {"train/domain": loss, "train/domain_accuracy": ((logit > 0) == labelled).float().mean()}
         self.log_dict(told, on_step=False, on_epoch=True, sync_dist=True)
         return loss

@@ -29,7 +29,7 @@ class BackboneDetector(LandmarkModule):
         ValueError: for a negative learning rate or weight decay.
     """
 
-    network: Any  # has a `TimmBackbone` called backbone, the ``least_side`` of images, and checks theirs
+    network: Any  # has a `TimmBackbone` called backbone and the ``usual_side`` of images, and checks theirs
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class BackboneDetector(LandmarkModule):
 
     def fold(self) -> None:
         """From now on detect by a folded copy of the network, until a trainer is used or the weights change."""
-        side = self.network.least_side
+        side = self.network.usual_side
         self._folded = [folded(self.network, torch.zeros(1, 3, side, side, dtype=torch.uint8, device=self.device))]
 
     def unfold(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.batch import LandmarkBatch
+from lightning_modules.backbones.channels_last import channels_last
 from lightning_modules.base import LandmarkPrediction
 from lightning_modules.heatmaps import argmax, cell_to_pixel, pixel_to_cell, render
 from lightning_modules.pipnet.detector import BackboneDetector
@@ -29,7 +30,7 @@ class HeatmapNetwork(StridedBackbone):
         super().__init__(backbone, stride)
         self.head = nn.Conv2d(self.channels, num_landmarks, 1)
         self.initialize()
-        self.to(memory_format=torch.channels_last)
+        channels_last(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""

@@ -21,7 +21,8 @@ class PIPNet(BackboneDetector):
     Args:
         num_landmarks: N, e.g. 98 on WFLW.
         backbone: name of a convolutional model of timm.
-        stride: input pixels a cell of the score maps; ``data.init_args.size`` must be a multiple of it.
+        stride: input pixels a cell of the score maps; ``data.init_args.size`` must be a multiple of it and of the
+            backbone's own.
         num_neighbours: C; 0 is PIP regression without the neighbour regression module.
         merge: how what landmarks say of their neighbours is merged.
         offset_weight: of the landmarks' and the neighbours' offsets, beside 10 for the scores; None is the paper's for

@@ -16,8 +16,8 @@ def nearest(mean_shape: Tensor, count: int) -> Tensor:
     n = len(mean_shape)
     if count >= n:
         raise ValueError(
-            f"model.init_args.num_neighbours is {count}, but a face of {n} landmarks has at most {n - 1} neighbours of "
-            f"each; set it to {n - 1} or less (0 is no neighbour regression)"
+            f"model.init_args.num_neighbours is {count}, but of {n} landmarks each has {n - 1} others; set it to "
+            + (f"{n - 1} or less (0 is no neighbour regression)" if n > 1 else "0, which is no neighbour regression")
         )
     distance = torch.cdist(mean_shape.double(), mean_shape.double(), compute_mode="donot_use_mm_for_euclid_dist")
     return distance.fill_diagonal_(torch.inf).argsort(dim=1, stable=True)[:, :count]

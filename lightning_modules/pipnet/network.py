@@ -1,11 +1,13 @@
 """PIPNet's network: a backbone, layers that change its stride, and one head (Jin et al. 2021, section 3.1 and 3.2)."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.backbones.timm_backbone import TimmBackbone
+from lightning_modules.backbones.channels_last import channels_last
+from lightning_modules.backbones.timm_backbone import PROBE, TimmBackbone
 from lightning_modules.pipnet.targets import decode
 
 RESTRIDE_WIDTH = 512
@@ -38,6 +40,7 @@ class StridedBackbone(nn.Module):
         self.restride = restride(self.backbone, stride)
         self.channels = RESTRIDE_WIDTH if len(self.restride) else self.backbone.channels
         self.least_side = max(stride, self.backbone.stride)  # of images, whose sides are multiples of it
+        self.usual_side = self.least_side * math.ceil(PROBE / self.least_side)  # some backbones take none too small
 
     def check_sides(self, height: int, width: int) -> None:
         """Refuse images of the wrong size.
@@ -46,9 +49,10 @@ class StridedBackbone(nn.Module):
             ValueError: the stride does not divide the sides.
         """
         if height % self.least_side or width % self.least_side:
+            other = "stride" if self.least_side > self.backbone.stride else "backbone"
             raise ValueError(
                 f"images are {width} x {height} pixels, expected sides divisible by {self.least_side}; set "
-                "data.init_args.size to a multiple of it, or choose another model.init_args.stride or backbone"
+                f"data.init_args.size to a multiple of it, or choose another model.init_args.{other}"
             )
 
     def features(self, image: Tensor) -> Tensor:
@@ -92,7 +96,8 @@ class PIPNetwork(StridedBackbone):
         self.num_landmarks, self.num_neighbours = num_landmarks, num_neighbours
         self.head = nn.Conv2d(self.channels, (3 + 2 * num_neighbours) * num_landmarks, 1)
         self.initialize()
-        self.to(memory_format=torch.channels_last)
+        channels_last(self.backbone)
+        channels_last(self.restride)  # not the head: used in parts, it has a gradient in rows, and DDP wants both alike
 
     def forward(self, image: Tensor) -> Detection:
         """Every landmark of images (B, 3, H, W), read in the cell of its highest score."""

@@ -55,6 +55,8 @@ class SelfTraining(PIPNet):
         self.register_buffer("round_seed", torch.randint(2**62, ()))
         self.rounds = Rounds(self.network.stride, self.tasks, epochs=1)  # until the trainer is known
         self._epochs_before: int | None = None  # of a round, in the checkpoint that is resumed from
+        self._reload = 0  # the trainer's own reload_dataloaders_every_n_epochs
+        self._told: dict[str, float] = {}  # of labels that were found before the first epoch, which logs it
 
     @property
     def data(self) -> Any:
@@ -68,7 +70,9 @@ class SelfTraining(PIPNet):
         if stage != "fit":
             return
         trainer: Any = self.trainer
-        if not trainer.fast_dev_run:  # which is one epoch, of a supervised round
+        if trainer.fast_dev_run:
+            self.rounds = Rounds(self.network.stride, (), epochs=1)
+        else:
             self.rounds = rounds(trainer.max_epochs, self.network.stride, self.tasks)
         if self.data.size % max(self.tasks):
             coarsest = max(self.tasks)
@@ -87,37 +91,57 @@ class SelfTraining(PIPNet):
         super().on_load_checkpoint(checkpoint)
         self._epochs_before = checkpoint.get("epochs_a_round")
 
-    def on_fit_start(self) -> None:
-        """Take back the pseudo-labels of the round that a run is resumed in, before its first batch is drawn.
+    def configure_optimizers(self) -> Any:
+        """Take back the pseudo-labels of the round that a run is resumed in; and as `BackboneDetector`.
+
+        What is refused here, where a checkpoint is loaded and nothing written yet, leaves the run as it was.
 
         Raises:
             ValueError: rounds had another number of epochs.
             FileNotFoundError, ValueError: the file is not there or not of these faces.
         """
-        super().on_fit_start()
+        trainer: Any = self.trainer
+        if trainer.fast_dev_run:  # which checks a mixed batch, whose others have no labels
+            return super().configure_optimizers()
         if self._epochs_before not in (None, self.rounds.epochs):
             raise ValueError(
-                f"trainer.max_epochs is {self.trainer.max_epochs}, which makes rounds of {self.rounds.epochs} epochs, "
+                f"trainer.max_epochs is {trainer.max_epochs}, which makes rounds of {self.rounds.epochs} epochs, "
                 f"but those of this run have {self._epochs_before}; set it to {self._epochs_before * self.rounds.count}"
             )
         number = self.rounds.number(self.data.first_epoch)
         self.data.labelled_only = number == 0
-        if 0 < number < self.rounds.count:
+        if 0 < number < self.rounds.count and not self._unlabelled_round:
             file = self.file(number)
             self.data.pseudo_label(self.data.read_pseudo_labels(file))
             self.print(f"round {number} of {self.rounds.count - 1} goes on with the pseudo-labels in {file}")
+        return super().configure_optimizers()
+
+    @property
+    def _unlabelled_round(self) -> int:
+        """The round that a run is resumed at the beginning of, where it was the end of that run; else 0."""
+        number = self.rounds.labelled_after(self.data.first_epoch - 1)
+        return number if number and not self.file(number).is_file() else 0
+
+    def on_fit_start(self) -> None:
+        """Make the pseudo-labels of a task that was added to a run which had ended, by its last weights."""
+        super().on_fit_start()
+        trainer: Any = self.trainer
+        self._reload = trainer.reload_dataloaders_every_n_epochs
+        if number := self._unlabelled_round:
+            self._told = self._label(number)
 
     def on_train_epoch_start(self) -> None:
         """Begin a round with new weights."""
         trainer: Any = self.trainer
-        trainer.reload_dataloaders_every_n_epochs = 0  # see `on_train_epoch_end`
+        trainer.reload_dataloaders_every_n_epochs = self._reload  # see `on_train_epoch_end`
         number = self.rounds.number(self.current_epoch)
         if self.rounds.begins(self.current_epoch):
             if number and self.from_scratch:
                 self._start_afresh(number)
             self._tell_of_round(number)
-        told = {"train/round": float(number), "train/task": float(self.rounds.task(number))}
+        told = {"train/round": float(number), "train/task": float(self.rounds.task(number)), **self._told}
         self.log_dict(told, on_step=False, on_epoch=True, sync_dist=True)
+        self._told = {}
 
     def _tell_of_round(self, number: int) -> None:
         last = self.current_epoch + self.rounds.epochs - 1
@@ -157,14 +181,21 @@ class SelfTraining(PIPNet):
         number = self.rounds.labelled_after(self.current_epoch)
         if number is None:
             return
+        self.log_dict(self._label(number), sync_dist=True)
+        trainer: Any = self.trainer
+        trainer.reload_dataloaders_every_n_epochs = 1  # the next epoch's loader is one that has these labels
+
+    def _label(self, number: int) -> dict[str, float]:
+        """Make the pseudo-labels of a round; what is to be logged of them."""
+        mixed = self.data.mixed
+        others = len(mixed) - mixed.num_labelled
+        self.print(f"round {number}: finding the landmarks of {others} faces without labels")
         landmarks, confidence, side = self._find()
         if self.trainer.is_global_zero:
             self.data.write_pseudo_labels(self.file(number), landmarks.numpy(), confidence.numpy())
-        self._tell_of_labels(number, landmarks, confidence, side)
         self.data.pseudo_label(landmarks.numpy())
         self.data.labelled_only = False
-        trainer: Any = self.trainer
-        trainer.reload_dataloaders_every_n_epochs = 1  # the next epoch's loader is one that has these labels
+        return self._tell_of_labels(number, landmarks, confidence, side)
 
     @torch.no_grad()
     def _find(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -191,18 +222,18 @@ class SelfTraining(PIPNet):
         found = strategy.reduce(found, reduce_op="sum").cpu()  # the other ranks have nothing but zeros there
         return found[:, :-1, :2], found[:, :-1, 2], found[:, -1, 0]
 
-    def _tell_of_labels(self, number: int, landmarks: Tensor, confidence: Tensor, side: Tensor) -> None:
-        mean, low = confidence.mean(), confidence.mean(dim=1).quantile(0.1)  # quantile: of faces
+    def _tell_of_labels(self, number: int, landmarks: Tensor, confidence: Tensor, side: Tensor) -> dict[str, float]:
+        mean, low = float(confidence.mean()), float(confidence.mean(dim=1).quantile(0.1))  # quantile: of faces
         told, sentence = {"pseudo/confidence": mean, "pseudo/confidence_low": low}, ""
-        if number > 1:
-            before = torch.from_numpy(self.data.read_pseudo_labels(self.file(number - 1)))
-            told["pseudo/moved"] = 100 * ((landmarks - before).norm(dim=-1) / side.unsqueeze(-1)).mean()
+        if (last := self.file(number - 1)).is_file():  # not of round 0, nor where another run's checkpoint goes on
+            before = torch.from_numpy(self.data.read_pseudo_labels(last))
+            told["pseudo/moved"] = float(100 * ((landmarks - before).norm(dim=-1) / side.unsqueeze(-1)).mean())
             sentence = f"moved by {told['pseudo/moved']:.2f} % of the crop's side since the last round, "
-        self.log_dict(told, sync_dist=True)
         self.print(
             f"round {number}: pseudo-labels of {len(landmarks)} faces, mean confidence {mean:.3f}, the least sure "
             f"tenth below {low:.3f}, {sentence}kept in {self.file(number)}"
         )
+        return told
 
     def file(self, number: int) -> Path:
         """The pseudo-labels of a round."""

@@ -3,8 +3,9 @@
     python tests/benchmarks/pipnet_speed.py [--batch 1] [--threads 1] [--rounds 40] [--compiled] [--only NAME ...]
 
 "plain build" is the released network as its description has it: float32, channels-first, five heads that make maps of
-all cells, and their decoding. "folded" is what ``test``, ``predict`` and video use. CoordNet, MapNet (stride 2) and
-HRNet are folded too; HRNet-W18 is timm's backbone, its four maps joined at stride 4 and one 1x1 convolution on them.
+all cells, and their decoding. "folded" is what ``test``, ``predict`` and video use. "÷ backbone" is to the same form of
+the backbone: as it is, folded, or compiled. CoordNet, MapNet (stride 2) and HRNet are folded too; HRNet-W18 is timm's
+backbone, its four maps joined at stride 4 and one 1x1 convolution on them.
 LDEQ has its default width and starts from zeros. "Repeated lists" is the released code's merge. ``--compiled`` adds
 `torch.compile`, which takes minutes and a C++ compiler.
 
@@ -36,6 +37,7 @@ from lightning_modules.pipnet.neighbours import RepeatedListMean, nearest
 from tests.lightning_modules.pipnet.released import ReleasedNetwork
 
 LANDMARKS, SIDE = 98, 256
+ALONE = "backbone alone"
 BACKBONES = {"ResNet-18": "resnet18", "MobileNetV3": "mobilenetv3_large_100"}
 Contender = Callable[[Tensor], Any]
 
@@ -73,16 +75,19 @@ def pipnet_contenders(name: str, backbone: str, compiled: bool) -> dict[str, Con
     body.eval()
     found: dict[str, Contender] = {
         f"{name}: plain build": released,
-        f"{name}: backbone alone": plain.network.backbone,
+        f"{name}: {ALONE}": plain.network.backbone,
         f"{name}: PIPNet": plain,
-        f"{name}: backbone alone, folded": fast.detector.backbone,
+        f"{name}: {ALONE}, folded": fast.detector.backbone,
         f"{name}: PIPNet, folded": fast,
         f"{name}: PIPNet, folded, repeated lists": lists,
     }
     if compiled:
-        faster = module()
-        faster.fold()
+        alone, faster = module(), module()
+        for each in (alone, faster):
+            each.fold()
+        alone.detector.backbone.compile()
         faster.detector.compile()
+        found[f"{name}: {ALONE}, folded, compiled"] = alone.detector.backbone
         found[f"{name}: PIPNet, folded, compiled"] = faster
     return found
 
@@ -94,9 +99,9 @@ def other_contenders() -> dict[str, Contender]:
         module.fold()
     hrnet = folded(HRNet(), torch.zeros(1, 3, SIDE, SIDE, dtype=torch.uint8))
     return {
-        "ResNet-18: CoordNet": baselines[0],
-        "ResNet-18: MapNet": baselines[1],
-        "HRNet-W18": lambda image: cell_to_pixel(argmax(hrnet(image)), 4),
+        "ResNet-18: CoordNet, folded": baselines[0],
+        "ResNet-18: MapNet, folded": baselines[1],
+        "HRNet-W18, folded": lambda image: cell_to_pixel(argmax(hrnet(image)), 4),
         "LDEQ, cold": LDEQ(LANDMARKS).eval(),
     }
 
@@ -150,7 +155,8 @@ def main() -> None:
     for name, each in seconds.items():
         a_face = statistics.median(each.values()) / options.batch
         group = name.partition(":")[0] if ":" in name else "ResNet-18"
-        alone = seconds.get(f"{group}: backbone alone" + (", folded" if "folded" in name else ""))
+        form = next((form for form in (", folded, compiled", ", folded") if form in name), "")
+        alone = seconds.get(f"{group}: {ALONE}{form}")
         built = seconds.get(f"{group}: plain build")
         shares = [f"{ratio(each, alone):.3f}" if alone else "-", f"{ratio(built, each):.2f}" if built else "-"]
         print(f"{name:42} {1e3 * a_face:10.2f} {1 / a_face:8.1f} {shares[0]:>11} {shares[1]:>14}")

@@ -25,6 +25,7 @@ def test_fit_and_test_write_it(runs):
     assert done["packages"]["torch"]
     about = {
         "data": "WFLW",
+        "trained_on": "WFLW (22 faces)",
         "normalizer": "inter-ocular",
         "box": "landmarks-1.2",
         "validation": "held-out training faces",
@@ -45,7 +46,7 @@ def test_it_shows_what_was_measured(runs, monkeypatch):
         "What Solving adds",
         "worst residual WFLW 0.125",
         "distance from landmark 60 to landmark 72 of the annotation (wflw-98, counted from 0)",
-        "the tight box of the true landmarks: the test knows where the face is; used by LDEQ, HIH and PFLD on WFLW",
+        "1.2 times as wide as its longer side: the test knows where the face is; used by LDEQ, HIH and PFLD on WFLW",
         "checkpoints/best.ckpt",
         f"torch {about['packages']['torch']}",
         "num_landmarks: 98",
@@ -182,6 +183,12 @@ def test_a_fitted_run_has_curves_and_the_command_to_test_it(runs, monkeypatch):
     assert "Validation error" in text
     assert "Cumulative error" not in text
     assert command(runs / "fitted", "test").endswith(f"--runs {runs}")  # from another folder
+
+
+def test_a_box_that_no_paper_uses_is_described_alone(tried):
+    assert "; used by LDEQ" in shown(tried)
+    describe(tried / f"{STEM}.json", box_used_by="")
+    assert "used by" not in shown(tried)
 
 
 def test_names_are_text(tried):

@@ -163,3 +163,12 @@ def test_help(capsys):
     assert "python cli.py report RUN [RUN ...] [--out FILE]" in words
     assert "only tests of the same data, box, normaliser and faces are compared" in words
     assert "such as runs/comparison.html" in words
+
+
+def test_runs_without_a_test_are_told(tried, capsys):
+    other = second(tried)
+    shutil.rmtree(other / "test")
+    main([str(tried), str(other), "--out", str(tried / "page.html")])
+    told = capsys.readouterr().out.splitlines()[1:]
+    way = f"python cli.py test --name second --runs {other.parent}"
+    assert told == [f"{other}: There is no test yet; to measure the best checkpoint: {way}"]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from callbacks.report.charts import Axis, Line, axis_of, draw, number, path, spread, thin
-from callbacks.report.figures import LARGEST, face_map, part_rows
+from callbacks.report.figures import LARGEST, face_map, method_curves, part_rows, training_curves
 from callbacks.report.files import read_metrics
-from callbacks.report.run import Measurement
+from callbacks.report.page import write_report
+from callbacks.report.run import Measurement, read_run
 
 
 def test_metrics_are_read_whole(tmp_path):
@@ -106,3 +107,22 @@ def test_a_chart_puts_points_where_they_belong():
     chart = draw("t", [Line("end", [(0, 0), (10, 100)], "model")], Axis("x", 0, 10), Axis("y", 0, 100), 560, 540)
     assert chart.curves[0]["d"] == f"M{chart.left:.1f} {chart.bottom:.1f}h0L{chart.right:.1f} {chart.top:.1f}"
     assert chart.labels[0]["y"] == pytest.approx(chart.top)
+
+
+def charts_of(tmp_path, *rows):
+    (tmp_path / "metrics.csv").write_text("\n".join(["step,train/loss,lr-Adam/pg1,pseudo/moved", *rows, ""]))
+    run = read_run(tmp_path)
+    return training_curves({"run": run}), method_curves(run)
+
+
+def test_a_quantity_of_neither_stage_has_a_chart_and_a_point_alone_its_value(tmp_path):
+    (loss, rate), (moved,) = charts_of(tmp_path, "3,2.5,0.1,", "7,2.25,0.1,12.34")
+    assert (loss.title, rate.title, moved.title) == ("Training loss", "Learning rate", "pseudo, moved")
+    assert (loss.marks, rate.marks) == ([], [])
+    assert [(mark["text"], mark["x"]) for mark in moved.marks] == [("12.3", moved.right)]
+
+
+def test_a_chart_without_a_finite_value_says_so(tmp_path):
+    charts_of(tmp_path, "3,inf,0.1,1", "7,inf,0.1,1")
+    text = write_report(tmp_path).read_text()
+    assert text.count("no finite value was logged") == 1

@@ -94,10 +94,11 @@ def test_landmarks_of_the_others_are_unknown(folder):
 
 
 def test_crops_of_the_others_are_those_of_their_own_data(folder):
+    """But for the random numbers."""
     data = mixture(folder)
-    photos = UnlabeledFaces(folder / "photos", **SMALL)
+    photos = UnlabeledFaces(folder / "photos", **SMALL, seed=data.unlabelled[0].seed)
     photos.setup("fit")
-    five = CSVLandmarks(folder / "five", str(folder / "five.yaml"), box="image", **SMALL)
+    five = CSVLandmarks(folder / "five", str(folder / "five.yaml"), box="image", **SMALL, seed=data.unlabelled[1].seed)
     five_faces = five.dataset(five.load("train"))
     first = data.mixed.num_labelled
     assert len(data.mixed) == first + 7 + 10
@@ -107,6 +108,70 @@ def test_crops_of_the_others_are_those_of_their_own_data(folder):
         assert torch.equal(sample["image"], expected["image"])
         assert torch.equal(sample["crop"], expected["crop"])
         assert int(sample["index"]) == first + i
+
+
+def photographs(folder, labelled=None, **options):
+    """The clean crops, then an augmentation, of the photographs as the others of labelled faces with these options."""
+    wflw = WFLW(folder / "WFLW", validation_fraction=0.3, **SMALL, **(labelled or {}))
+    data = Mixture(wflw, [UnlabeledFaces(folder / "photos", **SMALL, **options)])
+    data.setup("fit")
+    others = range(data.mixed.num_labelled, len(data.mixed))
+    return [torch.stack([data.mixed[key]["crop"] for key in keys]) for keys in (others, [(1, i) for i in others])]
+
+
+TURNED = Augmentation(rotation_p=1, translation_p=0, flip_p=0)
+
+
+def test_others_are_augmented_by_the_seed_of_the_mixture(folder):
+    _, one = photographs(folder, {"seed": 0})
+    assert torch.equal(one, photographs(folder, {"seed": 0}, seed=3)[1])
+    assert not torch.equal(one, photographs(folder, {"seed": 1})[1])
+
+
+def test_the_parts_have_random_numbers_of_their_own(folder):
+    options = {**SMALL, "augmentation": TURNED}
+    faces = [UnlabeledFaces(folder / "photos", **options) for _ in range(2)]
+    data = Mixture(WFLW(folder / "WFLW", validation_fraction=0.3, **options), faces)
+    data.setup("fit")
+    turned = [torch.atan2(*part[(1, 0)]["crop"][:, 0].flip(0)) for part in data.mixed.parts]
+    assert np.diff(sorted(turned)).min() > 1e-3
+
+
+def test_others_are_augmented_as_the_labelled_faces_unless_they_say_how(folder):
+    still = Augmentation(rotation=0, translation=0, flip_p=0)
+    clean, augmented = photographs(folder, {"augmentation": still})
+    torch.testing.assert_close(augmented, clean)
+    clean, augmented = photographs(folder)
+    assert not torch.equal(augmented, clean)
+    clean, augmented = photographs(folder, {"augmentation": still}, augmentation=TURNED)
+    assert not torch.isclose(augmented[:, :, :2], clean[:, :, :2]).all(dim=(1, 2)).any()
+    clean, augmented = photographs(folder, {"augmentation": TURNED}, augmentation=still)
+    torch.testing.assert_close(augmented, clean)
+
+
+def test_the_seed_is_that_of_the_labelled_faces(folder):
+    data = mixture(folder, seed=5)
+    assert data.seed == 5
+    index = torch.cat([batch["index"] for batch in batches(data)])
+    first = data.mixed.num_labelled
+    assert index.tolist() == shown(first, 17, 1.0, 0, seed=5).tolist()[: len(index)]
+
+
+def test_others_are_not_shuffled_as_the_labelled_faces_are():
+    index = shown(40, 40, 1.0, 0)
+    assert index[index < 40].tolist() != (index[index >= 40] - 40).tolist()
+
+
+def test_others_are_cached_where_they_say_so(folder, tmp_path, monkeypatch):
+    options = {"augmentation": TURNED}
+    expected = photographs(folder, options)
+    assert all(map(torch.equal, photographs(folder, options, cache=tmp_path / "cache"), expected))
+    assert [path.name.split("-")[0] for path in tmp_path.glob("cache/*.faces")] == ["UnlabeledFaces"]
+    monkeypatch.setattr("datamodules.face_dataset.read_image", None)  # nothing is decoded any more
+    data = UnlabeledFaces(folder / "photos", **SMALL, cache=tmp_path / "cache")
+    data = Mixture(WFLW(folder / "WFLW", validation_fraction=0.3, **SMALL, **options), [data])
+    data.setup("fit")
+    assert len([data.mixed[(1, i)] for i in range(data.mixed.num_labelled, len(data.mixed))]) == 7
 
 
 def shown(labelled, others, ratio, epoch, world=1, rank=0, seed=0):
@@ -235,11 +300,12 @@ def test_validation_faces_that_are_published_are_taken(folder, tmp_path):
 
 def test_pseudo_labels_are_augmented_as_true_ones(folder):
     options = {"augmentation": Augmentation(occluder_p=0)}
-    data, truth = mixture(folder, **options), WFLW(folder / "WFLW", validation_fraction=0.3, **SMALL, **options)
-    data.unlabelled[:] = [WFLW(folder / "WFLW", **SMALL, **options)]
-    data._mixed = None
+    options |= {"box": "provided-1.2", **SMALL}
+    data, truth = (WFLW(folder / "WFLW", **options) for _ in range(2))
+    data = Mixture(data, [WFLW(folder / "WFLW", **options)])
     data.setup("fit")
     faces = truth.dataset(truth.load("train"))
+    faces.seed = data.unlabelled[0].seed
     landmarks = faces.landmarks.copy()
     landmarks[3] = np.nan
     data.pseudo_label(landmarks)
@@ -318,6 +384,16 @@ def test_two_sizes_are_refused(folder):
         ValueError, match=r"unlabelled: number 0 has size 64, but labelled has 32; set both to one size"
     ):
         Mixture(WFLW(folder / "WFLW", **SMALL), [UnlabeledFaces(folder / "photos", size=64)])
+
+
+def test_others_cut_by_their_landmarks_are_refused(folder):
+    photos = UnlabeledFaces(folder / "photos", **SMALL)
+    with pytest.raises(
+        ValueError,
+        match=r"data.init_args.unlabelled: number 1 \(WFLW\) has box 'landmarks-1.2', which is drawn around its "
+        r"landmarks; set its box to image or to one of provided-\.\.\.$",
+    ):
+        Mixture(WFLW(folder / "WFLW", **SMALL), [photos, WFLW(folder / "WFLW", **SMALL)])
 
 
 def test_pseudo_labels_of_another_shape_are_refused(folder):

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
-from callbacks.inspection.findings import LOOK
+from callbacks.inspection.findings import FAILED, LOOK
 from datamodules.aflw import AFLW
 from datamodules.cofw import COFW, COFW68
 from datamodules.w300vw import W300VW
@@ -148,9 +148,9 @@ def test_faults_of_boxes_without_landmarks_are_found(photos):
     }
 
 
-def mixture_of(labelled):
+def mixture_of(labelled, *more):
     others = {"class_path": "datamodules.unlabeled.UnlabeledFaces", "init_args": {"root": "photos", "size": 64}}
-    init = {"labelled": labelled, "unlabelled": [others]}
+    init = {"labelled": labelled, "unlabelled": [others, *more]}
     Path("mixed.yaml").write_text(yaml.safe_dump({"class_path": "datamodules.mixture.Mixture", "init_args": init}))
 
 
@@ -158,8 +158,7 @@ def test_the_annotated_faces_of_a_mixture_are_inspected(photos, root, capsys):
     mixture_of(yaml.safe_load(Path("wflw.yaml").read_text()))
     assert inspect("--config", "mixed.yaml", "--out", "found") == 0
     printed = capsys.readouterr()
-    assert "24 / - / 12" in printed.out  # as published
-    assert "inspect looks at data.init_args.labelled alone" in printed.err
+    assert "24 / - / 12 / -" in printed.out  # as published; nobody published the photos
     change(root, 7, renumbered)
     images(root, "test")[0].unlink()
     assert inspect("--config", "mixed.yaml", "--out", "found") == 1
@@ -168,6 +167,47 @@ def test_the_annotated_faces_of_a_mixture_are_inspected(photos, root, capsys):
         ("faces with left and right exchanged", "train.txt: line 7"),
         ("missing images", "test.txt: line 1"),
     ]
+
+
+def test_the_others_of_a_mixture_are_inspected(photos, root, tmp_path, monkeypatch, capsys):
+    """By what does not need landmarks, which are not drawn either."""
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(COFW, "published", {"train": 5, "test": 3})
+    write_cofw(tmp_path / "cofw", train=5, test=3)
+    cofw = {"root": "cofw", "size": 64, "box": "provided-1.3"}
+    labelled = yaml.safe_load(Path("wflw.yaml").read_text())
+    mixture_of(labelled, {"class_path": "datamodules.cofw.COFW", "init_args": cofw})
+    assert inspect("--config", "mixed.yaml", "--out", "found") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    (counts,) = [line[4:] for line in lines if line[:1] == ["faces"] and line[1].isdigit() and "24" in line]
+    assert counts == ["6", "5", "24", "/", "-", "/", "12", "/", "-", "/", "5", "ok"]
+    widths = {Image.open(f"found/others-{i}.png").width for i in range(2)}
+    assert widths == {4 * 560 + 3 * 6}  # no close-up of landmarks
+
+
+def test_faults_of_the_others_of_a_mixture_are_found(photos, root, tmp_path):
+    others = yaml.safe_load(Path("wflw.yaml").read_text())
+    others["init_args"] |= {"root": "others", "box": "provided-1.2"}
+    shutil.copytree(root, tmp_path / "others")
+    change(tmp_path / "others", 7, renumbered)  # which nobody looks at
+    gone, broken, first = images(tmp_path / "others", "train")[3], photos / "2.png", images(root, "test")[0]
+    gone.unlink()
+    broken.write_bytes(broken.read_bytes()[:300])
+    shutil.copy(photos / "1.png", photos / "4.png")
+    shutil.copy(first, photos / "5.png")
+    mixture_of(yaml.safe_load(Path("wflw.yaml").read_text()), others)
+    assert inspect("--config", "mixed.yaml", "--out", "found") == 1
+    found = findings(Path("found"))
+    assert {(f["check"], f["split"], f["image"]) for f in found if f["verdict"] == FAILED} == {
+        ("unreadable images", "others-0", "photos/2.png"),
+        ("faces listed twice", "others-0", "photos/4.png"),
+        ("missing images", "others-1", str(gone.relative_to(tmp_path))),
+    }
+    (seen,) = [f for f in found if f["check"] == "images that are also in test"]
+    assert (seen["verdict"], seen["split"], seen["image"]) == (LOOK, "others-0", "photos/5.png")
+    assert "of test: it is trained on, though without its landmarks" in seen["finding"]
+    (also,) = {f["check"].split(" in ")[0] for f in found if f["split"] == "others-1"} - {"missing images"}
+    assert also == "images that are also"  # and no left and right
 
 
 def test_a_mixture_inspects_videos_in_their_own_markup(photos, tmp_path, monkeypatch):

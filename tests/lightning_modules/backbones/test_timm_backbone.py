@@ -162,7 +162,8 @@ def test_weights_that_cannot_be_fetched_are_one_sentence(monkeypatch, told):
     monkeypatch.setattr(timm, "create_model", offline)
     with one_sentence(
         "the ImageNet weights of test_resnet could not be fetched (OSError: " + told.partition("\n")[0] + ")",
-        "go online once, set model.init_args.pretrained to false, or set model.init_args.backbone to",
+        "go online once, copy the cache of a machine that has them (lightning_modules/pipnet/README.md), set ",
+        "model.init_args.pretrained to false, or set model.init_args.backbone to",
         "tf_efficientnet_lite0",
     ):
         backbone.load_imagenet()

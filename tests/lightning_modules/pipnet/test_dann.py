@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
+import yaml
 
+from callbacks.arguments import CONFIGS
 from lightning_modules.pipnet import DANN
 from lightning_modules.pipnet.dann import Reversed, reversal_at
 from tests.experiment import run
@@ -83,6 +85,37 @@ def test_the_reversed_gradient_is_added_to_that_of_the_landmarks(told):
     loss.backward()
     for p, a, c in zip(features(module), without, full, strict=True):
         torch.testing.assert_close(c - a, -factor * p.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("labelled", [1, 4, 8])
+def test_both_domains_count_as_much_whatever_their_shares(told, labelled):
+    """Cross-entropy is -log p of the labelled and -log(1 - p) of the others."""
+    module, features = made(), torch.randn(8, made().network.head.in_channels, 2, 2)
+    p = module.domain(features.mean(dim=(2, 3))).squeeze(1).sigmoid()
+    expected = -p[:labelled].log().mean() / 2
+    if labelled < 8:
+        expected = expected - (1 - p[labelled:]).log().mean() / 2
+    torch.testing.assert_close(module._domain_loss(features, torch.arange(8) < labelled, 1.0), expected)
+
+
+def test_a_step_in_bf16_is_nearly_that_in_float32(told):
+    exact = made().training_step(batch(), 2), told["train/domain"]
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = made().training_step(batch(), 2), told["train/domain"]
+    assert rounded[1].dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=2e-2, atol=0)
+    rounded[0].backward()
+
+
+@pytest.mark.parametrize("name", ["uda", "gssl"])
+def test_the_configs_have_half_of_the_faces_from_each_domain(name):
+    """And are otherwise on the data of self-training."""
+    config = yaml.safe_load((CONFIGS / f"pipnet_{name}_dann.yaml").read_text())
+    data = CONFIGS / yaml.safe_load((CONFIGS / f"pipnet_{name}_stc.yaml").read_text())["data"]
+    assert config["data"]["init_args"].pop("ratio") == 1
+    of_stc = yaml.safe_load(data.read_text())
+    assert of_stc["init_args"].pop("ratio") is None
+    assert config["data"] == of_stc
 
 
 def test_the_classifier_itself_is_not_reversed(told):

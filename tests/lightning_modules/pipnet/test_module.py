@@ -8,10 +8,12 @@ from lightning import Trainer
 from lightning.pytorch.utilities.model_summary import ModelSummary
 from torch import nn
 
-from lightning_modules.pipnet import PIPNet
+from lightning_modules.pipnet import CoordNet, MapNet, PIPNet
 from lightning_modules.pipnet.neighbours import Mean, RepeatedListMean
-from lightning_modules.pipnet.schedules import Cosine
+from lightning_modules.pipnet.schedules import Cosine, Steps
 from tests.lightning_modules.pipnet.dots import dots, fall
+
+METHODS = {PIPNet: {"num_neighbours": 2, "stride": 16}, MapNet: {"stride": 16}, CoordNet: {"size": 64}}
 
 
 def small(landmarks=5, **options):
@@ -105,15 +107,22 @@ def test_a_prediction_does_not_depend_on_its_batch():
 
 
 @pytest.mark.parametrize(
-    ("backbone", "stride"),
-    [("resnet18", 16), ("resnet18", 128), ("mobilenetv3_large_100", 32), ("tf_efficientnet_lite0", 32)],
+    ("backbone", "stride", "stay"),
+    [
+        ("resnet18", 16, 0),
+        ("resnet18", 128, 0),
+        ("mobilenetv3_large_100", 32, 0),
+        ("tf_efficientnet_lite0", 32, 0),
+        ("ghostnetv3_050", 32, 32),  # takes no image of 32 pixels
+        ("lambda_resnet26t", 32, 9),  # has 3-D convolutions, which cannot be laid out as the others
+    ],
 )
-def test_the_folded_detector_is_the_same_function(backbone, stride):
+def test_the_folded_detector_is_the_same_function(backbone, stride, stay):
     """In float64, so that random weights do not magnify what is rounded."""
     module = trained(small(20, backbone=backbone, stride=stride, num_neighbours=10), size=128).double()
     plain, fast = before_and_after_folding(module, dots(size=128)["image"])
     norms = [sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) for net in (module.detector, module.network)]
-    assert norms[0] == 0 < norms[1]
+    assert norms[0] == stay < norms[1]
     torch.testing.assert_close(fast.landmarks, plain.landmarks, atol=1e-4, rtol=0)
     torch.testing.assert_close(fast.heatmaps, plain.heatmaps, atol=1e-6, rtol=0)
 
@@ -153,6 +162,39 @@ def test_the_folded_detector_is_not_part_of_the_module():
     assert module.detector is module.network
 
 
+@pytest.mark.parametrize("method", [PIPNet, MapNet, CoordNet])
+def test_gradients_lie_as_their_weights(silent, method):
+    """DDP complains of others at each start, even where only the stride of a side of 1 is another."""
+    module = method(5, "mobilenetv3_large_100", pretrained=False, **METHODS[method])
+    module.training_step(dots(), 0).backward()
+    assert [key for key, p in module.named_parameters() if p.grad.stride() != p.stride()] == []
+
+
+@pytest.mark.parametrize("epochs", [6, 12])
+def test_adam_has_the_options(epochs):
+    """The whole update of a step of known gradients, and the learning rate of each epoch."""
+    module = small(lr=0.01, weight_decay=0.5, schedule=Steps(0.5, 5 / 6, 0.1))
+    module.trainer = Trainer(max_epochs=epochs, accelerator="cpu", logger=False)
+    made = module.configure_optimizers()
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    weight = module.network.head.weight
+    reference = weight.detach().clone().requires_grad_()
+    expected = torch.optim.Adam([reference], lr=0.01, weight_decay=0.5)
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len([*module.parameters()])
+    for each in (*module.parameters(), reference):
+        each.grad = torch.full_like(each, 1e-3)
+    optimizer.step()
+    expected.step()
+    assert torch.equal(weight, reference)
+    assert (made["lr_scheduler"]["interval"], optimizer.param_groups[0]["betas"]) == ("epoch", (0.9, 0.999))
+    rates = []
+    for _ in range(epochs):
+        rates += scheduler.get_last_lr()
+        scheduler.step()
+    steps = [0.01] * (epochs // 2) + [0.001] * (epochs // 3) + [0.0001] * (epochs // 6)
+    assert rates == pytest.approx(steps)
+
+
 def test_the_summary_counts_what_the_network_does():
     module = small()
     module.example_input_array = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
@@ -189,8 +231,8 @@ def test_a_checkpoint_holds_merge_and_schedule(tmp_path):
     [
         (0, {}, "num_landmarks is 0, expected at least 1"),
         (5, {"num_neighbours": -1}, "num_neighbours is -1, expected at least 0"),
-        (5, {"num_neighbours": 10}, "num_neighbours is 10, but a face of 5 landmarks has at most 4 neighbours"),
-        (1, {"num_neighbours": 1}, "num_neighbours is 1, but a face of 1 landmarks has at most 0 neighbours"),
+        (5, {"num_neighbours": 10}, "num_neighbours is 10, but of 5 landmarks each has 4 others; set it to 4 or less"),
+        (1, {"num_neighbours": 1}, "num_neighbours is 1, but of 1 landmarks each has 0 others; set it to 0, which"),
         (5, {"lr": -1.0}, "lr is -1.0, expected at least 0"),
         (5, {"lr": float("nan")}, "lr is nan, expected at least 0"),
         (5, {"weight_decay": -0.1}, "weight_decay is -0.1, expected at least 0"),

@@ -32,8 +32,8 @@ def test_landmarks_in_one_place_are_neighbours_but_none_is_its_own():
 
 @pytest.mark.parametrize(("landmarks", "count"), [(5, 10), (5, 5), (1, 1), (1, 10)])
 def test_too_few_landmarks_are_refused(landmarks, count):
-    sentence = f"num_neighbours is {count}, but a face of {landmarks} landmarks has at most {landmarks - 1} neighbours"
-    with pytest.raises(ValueError, match=f"{sentence} of each; set it to {landmarks - 1} or less") as error:
+    sentence = f"num_neighbours is {count}, but of {landmarks} landmarks each has {landmarks - 1} others"
+    with pytest.raises(ValueError, match=f"{sentence}; set it to {landmarks - 1}") as error:
         nearest(torch.rand(landmarks, 2), count)
     assert "\n" not in str(error.value)
 

@@ -146,12 +146,14 @@ def test_the_head_is_float32_under_autocast():
     image = torch.randint(0, 256, (2, 3, 128, 128), dtype=torch.uint8)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         features = ours.features(image)
-        scores, found = ours.scores(features), ours(image)
+        cell = ours.scores(features).flatten(2).argmax(dim=-1)
+        scores, offsets, found = ours.scores(features), ours.offsets(features, cell), ours(image)
     assert features.dtype == torch.bfloat16
     with torch.no_grad():
-        expected = ours.scores(features.float())
-    assert {scores.dtype, found.own.dtype, found.neighbours.dtype} == {torch.float32}
+        expected, expected_offsets = ours.scores(features.float()), ours.offsets(features.float(), cell)
+    assert {scores.dtype, offsets.dtype, found.own.dtype, found.neighbours.dtype} == {torch.float32}
     assert torch.equal(scores, expected)
+    assert torch.equal(offsets, expected_offsets)
     assert torch.equal(found.scores, scores)
 
 

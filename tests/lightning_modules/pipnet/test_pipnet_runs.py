@@ -10,10 +10,12 @@ import pytest
 import timm
 import torch
 import yaml
+from torch import nn
 
 from lightning_modules.backbones.timm_backbone import TimmBackbone
 from lightning_modules.pipnet import PIPNet
 from lightning_modules.pipnet.neighbours import RepeatedListMean
+from lightning_modules.pipnet.network import PIPNetwork
 from lightning_modules.pipnet.schedules import Cosine
 from tests.experiment import run, weights, write_experiment
 
@@ -45,6 +47,7 @@ def test_it_trains_resumes_tests_and_predicts(tmp_path, monkeypatch):
     write(tmp_path)
     fetched = []
     monkeypatch.setattr(TimmBackbone, "load_imagenet", lambda self: fetched.append(self.name))
+    folded = watch(monkeypatch)
     words = ("fit", "--config", "tiny.yaml", "--trainer.max_epochs=2")
     run(*words, "--name", "whole")
     assert fetched == ["test_resnet"]
@@ -59,13 +62,31 @@ def test_it_trains_resumes_tests_and_predicts(tmp_path, monkeypatch):
     assert ours.keys() == others.keys()
     assert all(torch.equal(ours[key], others[key]) for key in ours)
 
-    tested = run("test", "--name", "halves", "--ckpt_path", "last")
-    run("predict", "--name", "halves", "--ckpt_path", "last")
+    assert folded
+    assert not any(folded)  # what is validated is what is trained
+    for subcommand in ("test", "predict"):
+        folded.clear()
+        tested = run(subcommand, "--name", "halves", "--ckpt_path", "last")
+        assert len(folded) >= 2
+        assert all(folded)
     assert tested.model.detector is tested.model.network  # unfolded again
     module = PIPNet.load_from_checkpoint("runs/halves/checkpoints/last.ckpt", weights_only=True).eval()
     assert (module.merge, module.schedule) == (RepeatedListMean(), Cosine(0.25))
     check_predictions(module, tested.datamodule, Path("runs/halves"))
     check_neighbours(module, resumed.datamodule.mean_shape())
+
+
+def watch(monkeypatch):
+    """A list that gets, of each batch that landmarks are found in, whether a network without batch norms does it."""
+    folded, forward = [], PIPNetwork.forward
+
+    def watched(self, image):
+        if not torch.is_grad_enabled():  # else it is being folded
+            folded.append(not any(isinstance(module, nn.BatchNorm2d) for module in self.modules()))
+        return forward(self, image)
+
+    monkeypatch.setattr(PIPNetwork, "forward", watched)
+    return folded
 
 
 def rows(path):
@@ -109,9 +130,9 @@ def check_neighbours(module, mean_shape):
             ("--model.init_args.stride=40",),
             "model.init_args.stride is 40, expected test_resnet's 32, halved or doubled",
         ),
-        (("--model.init_args.num_neighbours=98",), "model.init_args.num_neighbours is 98, but a face of 98 landmarks"),
-        (("--model.init_args.num_landmarks=5",), "model.init_args.num_neighbours is 10, but a face of 5 landmarks"),
-        (("--model.init_args.num_landmarks=1",), "has at most 0 neighbours of each; set it to 0 or less"),
+        (("--model.init_args.num_neighbours=98",), "model.init_args.num_neighbours is 98, but of 98 landmarks"),
+        (("--model.init_args.num_landmarks=5",), "model.init_args.num_neighbours is 10, but of 5 landmarks"),
+        (("--model.init_args.num_landmarks=1",), "of 1 landmarks each has 0 others; set it to 0, which is"),
         (("--model.init_args.num_landmarks=68",), "num_landmarks is 68 but CSVLandmarks has 98 landmarks a face"),
         (("--model.init_args.backbone=resnet_18",), "backbone is 'resnet_18', which timm"),
         (("--model.init_args.backbone=vit_tiny_patch16_224",), "expected a convolutional network such as resnet18"),

@@ -1,6 +1,8 @@
 """What each round of self-training does."""
 
 import csv
+from contextlib import redirect_stdout
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import torch
 import yaml
 
 from datamodules.batch import MixedBatch
+from datamodules.mixture import Mixture
 from lightning_modules.pipnet import PIPNet, SelfTraining
 from tests.drawn_faces import draw, random_face, save
 from tests.experiment import run, weights
@@ -25,12 +28,20 @@ def column(name, path="runs/run/metrics.csv"):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with a run of four rounds of two epochs, and what it told."""
+    """A folder with a run of four rounds of two epochs, what it told, and the epochs that loaders were made before."""
     folder = tmp_path_factory.mktemp("trained")
-    write_mixed(folder)
+    write_mixed(folder, trainer={"reload_dataloaders_every_n_epochs": 3})
+    loader, epochs = Mixture.train_dataloader, []
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        yield run("fit", "--config", "mixed.yaml", "--name", "run")
+        patch.setattr(
+            Mixture, "train_dataloader", lambda self: epochs.append(self.trainer.current_epoch) or loader(self)
+        )
+        with redirect_stdout(StringIO()) as told:
+            cli = run("fit", "--config", "mixed.yaml", "--name", "run")
+        Path("told").write_text(told.getvalue())
+        Path("loaders").write_text(str(epochs))
+        yield cli
 
 
 def test_rounds_tasks_and_learning_rates(trained):
@@ -45,6 +56,43 @@ def test_rounds_tasks_and_learning_rates(trained):
     np.testing.assert_allclose(rates[[0, supervised, 2 * supervised, -1]], [1e-3, 1e-4, 1e-3, 1e-4])
     counts = {value.item() for key, value in weights("runs/run").items() if key.endswith("num_batches_tracked")}
     assert counts == {2 * mixed}  # batch norms began anew in the last round, and learn after labels were made
+
+
+def test_each_round_is_told(trained):
+    told = Path("told").read_text().splitlines()
+    learning = ["labelled faces only", *(f"pseudo-labels at stride {task}" for task in (128, 64, 32))]
+    assert [line for line in told if ", epochs " in line] == [
+        f"round {k} of 3, epochs {2 * k} to {2 * k + 1}: {learning[k]}, learning rate 0.001 at first" for k in range(4)
+    ]
+    assert [line for line in told if "finding" in line] == [
+        f"round {k}: finding the landmarks of 7 faces without labels" for k in (1, 2, 3)
+    ]
+    sure, least, moved = (column(f"pseudo/{name}") for name in ("confidence", "confidence_low", "moved"))
+    since = ["", *(f"moved by {value:.2f} % of the crop's side since the last round, " for value in moved)]
+    assert [line for line in told if "mean confidence" in line] == [
+        f"round {k}: pseudo-labels of 7 faces, mean confidence {sure[k - 1]:.3f}, the least sure tenth below "
+        f"{least[k - 1]:.3f}, {since[k - 1]}kept in runs/run/pseudo_labels/round_{k}.npz"
+        for k in (1, 2, 3)
+    ]
+
+
+def test_loaders_are_made_anew_for_labels_and_where_the_trainer_is_told_to(trained):
+    assert Path("loaders").read_text() == "[0, 2, 4, 6]"
+    assert trained.trainer.reload_dataloaders_every_n_epochs == 3  # the user's
+
+
+def test_fast_dev_run_is_one_mixed_batch_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_mixed(tmp_path)
+    seen, step = [], SelfTraining.training_step
+    monkeypatch.setattr(
+        SelfTraining,
+        "training_step",
+        lambda self, batch, i: seen.append(batch["labelled"].tolist()) or step(self, batch, i),
+    )
+    run("fit", "--config", "mixed.yaml", "--name", "run", "--trainer.fast_dev_run=true")
+    assert [set(labelled) for labelled in seen] == [{True, False}]
+    assert not Path("runs").exists()
 
 
 def test_what_is_told_of_the_labels_is_that_of_the_files(trained):

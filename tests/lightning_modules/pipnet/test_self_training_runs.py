@@ -1,5 +1,6 @@
 """Self-training that is killed and resumed, on one process and on two."""
 
+import csv
 import shutil
 import signal
 from pathlib import Path
@@ -38,13 +39,17 @@ def folder(whole, tmp_path, monkeypatch):
 
 def check_same(one, two):
     assert Path("runs", one, "metrics.csv").read_text() == Path("runs", two, "metrics.csv").read_text()
+    check_same_labels_and_weights(one, two)
+
+
+def check_same_labels_and_weights(one, two):
     files = [sorted(Path("runs", name, "pseudo_labels").glob("*")) for name in (one, two)]
     assert [file.name for file in files[0]] == [file.name for file in files[1]]
     assert len(files[0]) > 1
     for a, b in zip(*([np.load(file) for file in each] for each in files), strict=True):
         assert all(np.array_equal(a[key], b[key]) for key in ("images", "landmarks", "confidence"))
-    for file in ("last.ckpt", "best.ckpt"):
-        a, b = weights(f"runs/{one}", file), weights(f"runs/{two}", file)
+    for file in Path("runs", one, "checkpoints").glob("*"):
+        a, b = weights(f"runs/{one}", file.name), weights(f"runs/{two}", file.name)
         assert all(torch.equal(a[key], b[key]) for key in a)
 
 
@@ -79,6 +84,40 @@ def test_rounds_that_continue_resume_too(folder, monkeypatch):
     monkeypatch.delenv("DIE_AT")
     run("fit", "--config", "mixed.yaml", "--name", "killed", "--resume")
     check_same("continued", "killed")
+    assert learnt("continued") == {2 * 2 + 4 * 3}  # all: weights go on, and what Adam remembers
+    assert learnt("whole") == {2 * 3}  # those of the last round
+
+
+def learnt(name):
+    """How many batches the batch norms and the optimiser of a run's last checkpoint have seen."""
+    checkpoint = torch.load(f"runs/{name}/checkpoints/last.ckpt", weights_only=True)
+    counts = {int(value) for key, value in checkpoint["state_dict"].items() if key.endswith("num_batches_tracked")}
+    return counts | {int(state["step"]) for state in checkpoint["optimizer_states"][0]["state"].values()}
+
+
+@pytest.mark.parametrize("from_scratch", [True, False])
+def test_a_run_that_is_given_another_task(tmp_path, monkeypatch, from_scratch):
+    monkeypatch.chdir(tmp_path)
+    write_mixed(tmp_path, tasks=[32, 32], from_scratch=from_scratch, trainer={"max_epochs": 3, **CALLBACKS})
+    run("fit", "--config", "mixed.yaml", "--name", "whole")
+    write_mixed(tmp_path, tasks=[32], from_scratch=from_scratch, trainer={"max_epochs": 2, **CALLBACKS})
+    run("fit", "--config", "mixed.yaml", "--name", "finished")
+    monkeypatch.setenv("DIE_AT", "1 middle")
+    with pytest.raises(Died):
+        run("fit", "--config", "mixed.yaml", "--name", "unfinished")
+    monkeypatch.delenv("DIE_AT")
+    for name in ("finished", "unfinished"):
+        more = ("--model.init_args.tasks=[32,32]", "--trainer.max_epochs=3")
+        run("fit", "--name", name, "--resume", *more)
+        check_same_labels_and_weights("whole", name)
+        assert logged("whole") == logged(name)
+
+
+def logged(name):
+    """What a run logged, whenever: its metrics of labels come an epoch later where a task was added."""
+    with Path("runs", name, "metrics.csv").open(newline="") as file:
+        rows = [row.items() for row in csv.DictReader(file)]
+    return sorted((key, value) for row in rows for key, value in row if value and key not in ("epoch", "step"))
 
 
 def test_labels_that_are_not_the_runs(folder, monkeypatch, capsys):
@@ -86,8 +125,8 @@ def test_labels_that_are_not_the_runs(folder, monkeypatch, capsys):
     with pytest.raises(Died):
         run("fit", "--config", "mixed.yaml", "--name", "killed")
     monkeypatch.delenv("DIE_AT")
-    file = Path("runs/killed/pseudo_labels/round_1.npz")
-    good = file.read_bytes()
+    file, config = Path("runs/killed/pseudo_labels/round_1.npz"), Path("runs/killed/config.yaml")
+    good, settings = file.read_bytes(), config.read_text()
     others = "--data.init_args.unlabelled=" + str([infrared(num_train=9)])
     broken = {
         "are not there; get back the file and the images that the run had, or start a new run": (file.unlink, ()),
@@ -104,16 +143,44 @@ def test_labels_that_are_not_the_runs(folder, monkeypatch, capsys):
         assert sentence in said
         assert "max_epochs" in said or str(file) in said
         assert torch.load("runs/killed/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
+        assert config.read_text() == settings
+    run("fit", "--name", "killed", "--resume")  # as if nothing had been tried
+    check_same("whole", "killed")
 
 
-def test_two_processes_share_the_faces_out_and_begin_rounds_alike(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    # No validation, which would give all ranks the running means of rank 0.
-    trainer = {"max_epochs": 2, "callbacks": [{"class_path": "tests.mixed_experiment.Witness"}], "limit_val_batches": 0}
-    write_mixed(tmp_path, tasks=[32], trainer={**trainer, "devices": 2, "strategy": "ddp"})
-    process = start("fit", "--config", "mixed.yaml", "--name", "two", *QUIET, OMP_NUM_THREADS="1", PYTHONPATH=".")
+def two_processes(*words):
+    process = start("fit", *words, *QUIET, OMP_NUM_THREADS="1", PYTHONPATH=".")
     output = process.communicate(timeout=180)[0]
     assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A folder with a run of two rounds of one epoch on two processes, and what it told."""
+    folder = tmp_path_factory.mktemp("two")
+    callbacks = [{"class_path": "tests.mixed_experiment.Witness"}]
+    # No validation, which would give all ranks the running means of rank 0.
+    trainer = {"max_epochs": 2, "callbacks": callbacks, "limit_val_batches": 0, "devices": 2, "strategy": "ddp"}
+    write_mixed(folder, tasks=[32], trainer=trainer)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return folder, two_processes("--config", "mixed.yaml", "--name", "two")
+
+
+def check_taught():
+    """Each rank was taught by its part of the others in round 1, and by none in round 0."""
+    for rank in range(2):
+        for line in Path(f"taught_{rank}").read_text().splitlines():
+            epoch, others, taught = map(int, line.split())
+            assert others == taught
+            assert bool(others) == bool(epoch)
+
+
+def test_two_processes_share_the_faces_out_and_begin_rounds_alike(two, monkeypatch):
+    folder, output = two
+    monkeypatch.chdir(folder)
+    check_taught()
     assert output.count("round 1 of 1, epochs 1 to 1") == 1
     assert Path("written").read_text() == "rank 0 round_1.npz\n"
     moments = ("start_0", "end_0", "start_1", "end_1")
@@ -135,3 +202,20 @@ def test_two_processes_share_the_faces_out_and_begin_rounds_alike(tmp_path, monk
             expected = module.predict_step({key: value.unsqueeze(0) for key, value in sample.items()}, 0)
             np.testing.assert_allclose(labels["landmarks"][row], expected["landmarks"][0], atol=1e-2)
             np.testing.assert_allclose(labels["confidence"][row], expected["confidence"][0], atol=1e-5)
+
+
+def test_two_processes_that_are_killed_in_a_round_of_pseudo_labels(two, tmp_path, monkeypatch):
+    """What is left on disk of a run that is killed in round 1 is that of the whole run, with the checkpoint before."""
+    shutil.copytree(two[0], tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree("runs/two", "runs/killed")
+    shutil.copy("start_1.ckpt", "runs/killed/checkpoints/last.ckpt")
+    output = two_processes("--name", "killed", "--resume")
+    assert output.count("round 1 of 1 goes on with the pseudo-labels in") == 1
+    check_taught()
+    assert Path("runs/two/metrics.csv").read_text() == Path("runs/killed/metrics.csv").read_text()
+    a, b = weights("runs/two"), weights("runs/killed")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not all(
+        torch.equal(a[key], value) for key, value in torch.load("start_1.ckpt", weights_only=True)["state_dict"].items()
+    )
