@@ -33,22 +33,21 @@ def test_generated_faces_take_the_place_of_wflw():
 
 
 @pytest.mark.parametrize(
-    ("overlay", "epochs", "millions"),  # of Table 9, which are those of 68 landmarks
+    ("overlay", "millions"),  # of Table 9, which are those of 68 landmarks
     [
-        ("resnet50", 60, 26.7),
-        ("resnet101", 60, 45.7),
-        ("mobilenetv2", 60, 4.2),
-        ("mobilenetv3", 60, 4.5),
-        ("efficientnet_lite0", 60, None),
+        ("resnet50", 26.7),
+        ("resnet101", 45.7),
+        ("mobilenetv2", 4.2),
+        ("mobilenetv3", 4.5),
+        ("efficientnet_lite0", None),
     ],
 )
-def test_pipnet_trains_a_step_with_another_backbone(overlay, epochs, millions, tmp_path):
+def test_pipnet_trains_a_step_with_another_backbone(overlay, millions, tmp_path):
     write_w300(tmp_path)
     words = ("--config", "pipnet_300w.yaml", "--config", f"pipnet_{overlay}.yaml", f"--data.init_args.root={tmp_path}")
     options = (*BATCH, "--data.init_args.validation_fraction=0.4", "--data.init_args.size=64")
     cli = run("fit", *words, *STEP, *options, "--model.init_args.pretrained=false")
     assert cli.trainer.global_step == 1
-    assert cli.config.fit.trainer.max_epochs == epochs
     assert overlay.replace("_", "") in cli.model.network.backbone.name.replace("_", "")
     if millions:
         assert sum(p.numel() for p in cli.model.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
