@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from lightning import LightningDataModule
 from lightning.pytorch.cli import LightningArgumentParser
 
 from callbacks.arguments import Arguments, UsageError, option_key, suggestion
@@ -21,6 +22,7 @@ EXPECTED = re.compile(r"Expected an? (?:<class ')?(.+?)(?:'>)?(?:\. Got value.*|
 BASE = re.compile(r"Subtypes: \[<class '([\w.]+)'>")
 FOUND = re.compile(r"(?:Got value: |Given value: |dot import path string: )(.*)$", re.MULTILINE)
 
+KINDS = {"NoneType": "null", "tuple": "a list such as [1, 2]"}
 LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
 
 
@@ -69,7 +71,9 @@ def explain(report: str, arguments: Arguments, options: Sequence[str]) -> str:
         name = _join(key, match[1], owner)
         if owner:
             about = f"{owner} has no option '{match[1]}'"
-            near = suggestion(match[1], _options(owner), f"--{_join(key, '{}', owner)}")
+            shown = f"--{_join(key, '{}', owner)}"
+            within = [f"{part}.init_args.{match[1]}" for part in _parts_with(match[1], owner)]
+            near = suggestion(within[0] if within else match[1], within or _options(owner), shown)
         else:
             about = f"there is no option '{name}'"
             near = suggestion(name, options, "--{}") or suggestion(name.split(".")[0], options, "--{}")
@@ -127,6 +131,16 @@ def _options(class_path: str) -> list[str]:
     return add(owner, fail_untyped=False)
 
 
+def _parts_with(option: str, class_path: str) -> list[str]:
+    """Which datamodules that a class takes have an option: of a mixture ``labelled`` has ``batch_size``."""
+    module, _, name = class_path.rpartition(".")
+    owner = getattr(import_module(module), name)
+    taken = inspect.signature(owner, eval_str=True).parameters.values() if inspect.isclass(owner) else []
+    kinds = {part.name: part.annotation for part in taken if inspect.isclass(part.annotation)}
+    parts = [name for name, kind in kinds.items() if issubclass(kind, LightningDataModule)]
+    return [part for part in parts if option in _options(f"{kinds[part].__module__}.{kinds[part].__qualname__}")]
+
+
 def _import_problem(report: str) -> str:
     problem = re.search(r"(No module named '[\w.]+'|module '[\w.]+' has no attribute '\w+')", report)
     return problem[1] if problem else ""
@@ -152,7 +166,7 @@ def _kind(kind: str, report: str) -> str:
         known = _classes(base.rpartition(".")[0], base) if base else []
         return " or ".join(known) or "the import path of a class"
     literal = re.fullmatch(r"typing\.Literal\[(.*)\]", kind)
-    return literal[1] if literal else {"NoneType": "null"}.get(kind, kind)
+    return literal[1] if literal else KINDS.get(kind, kind)
 
 
 def _source(key: str, arguments: Arguments) -> str:

@@ -28,6 +28,11 @@ def folder(tmp_path_factory):
     (folder / "part.yaml").write_text("data: {init_args: {size: 16}}\n")
     (folder / "class.yaml").write_text("model: {class_path: tests.tiny.Tinny}\n")
     (folder / "module.yaml").write_text("data: {class_path: datamodule.wflw.WFLW}\n")
+    generated = {"class_path": "datamodules.synthetic.SyntheticFaces"}
+    mixture = {"class_path": "datamodules.mixture.Mixture"}
+    mixture["init_args"] = {"labelled": generated, "unlabelled": [generated]}
+    learner = {"class_path": "lightning_modules.pipnet.SelfTraining", "init_args": {"num_landmarks": 98}}
+    (folder / "mixture.yaml").write_text(yaml.safe_dump({"model": learner, "data": mixture}))
     stopping = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {"monitor": "a", "patiens": 1}}
     (folder / "kept" / "wide_first").mkdir(parents=True)
     (folder / "kept" / "wide_first" / "config.yaml").write_text("model: {class_path: tests.tiny.Tiny}\n")
@@ -59,6 +64,11 @@ MISTAKES = {
     "fit --config tiny.yaml --trainer.max_epoch=10": ["no option 'trainer.max_epoch'", "mean --trainer.max_epochs?"],
     "fit --config tiny.yaml --model.widt=1": ["tests.tiny.Tiny has no option 'widt'", "--model.init_args.width?"],
     "fit --config tiny.yaml --data.init_args.augmentation.flip 0": ["no option 'flip'", "flip_p?"],
+    "fit --config mixture.yaml --data.init_args.batch_size 4": [
+        "datamodules.mixture.Mixture has no option 'batch_size'; did you mean "
+        "--data.init_args.labelled.init_args.batch_size?",
+    ],
+    "fit --config mixture.yaml --model.init_args.tasks 32": ["tasks is '32', expected a list such as [1, 2]"],
     "fit --config tiny.yaml --data.init_args.batch_size ten": ["error: data.init_args.batch_size is 'ten'", "int"],
     "fit --config tiny.yaml --trainer.precision 31": ["trainer.precision is '31', expected 64, 32, 16 or"],
     "fit --config tiny.yaml --model.init_args.num_landmarks=null": ["model.init_args.num_landmarks is missing"],

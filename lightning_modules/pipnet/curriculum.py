@@ -57,7 +57,7 @@ def rounds(max_epochs: int | None, stride: int, tasks: tuple[int, ...]) -> Round
         raise ValueError(
             f"trainer.max_epochs is {max_epochs}, expected a multiple of {count}, for a supervised round and one for "
             f"each of {len(tasks)} tasks (model.init_args.tasks), all of the same length; set it to {nearest}, "
-            f"{nearest // count} epochs a round"
+            f"{nearest // count} a round"
         )
     return Rounds(stride, tasks, max_epochs // count)
 

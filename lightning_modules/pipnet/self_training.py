@@ -144,13 +144,11 @@ class SelfTraining(PIPNet):
         self._told = {}
 
     def _tell_of_round(self, number: int) -> None:
-        last = self.current_epoch + self.rounds.epochs - 1
+        first, last = self.current_epoch, self.current_epoch + self.rounds.epochs - 1
+        epochs = f"epochs {first} to {last}" if last > first else f"epoch {first}"
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         taught = f"pseudo-labels at stride {self.rounds.task(number)}" if number else "labelled faces only"
-        self.print(
-            f"round {number} of {self.rounds.count - 1}, epochs {self.current_epoch} to {last}: {taught}, learning "
-            f"rate {rate:g} at first"
-        )
+        self.print(f"round {number} of {self.rounds.count - 1}, {epochs}: {taught}, learning rate {rate:g} at first")
 
     def _start_afresh(self, number: int) -> None:
         """New weights, the same on all ranks and after a resume, and an optimiser without memory."""

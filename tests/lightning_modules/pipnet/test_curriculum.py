@@ -29,7 +29,7 @@ def test_rounds_of_one_epoch():
 
 @pytest.mark.parametrize("epochs", [None, -1, 0, 1, 5, 13])
 def test_epochs_that_are_not_shared_out(epochs):
-    nearest = {13: "set it to 12, 2 epochs a round"}.get(epochs, "set it to 6, 1 epochs a round")
+    nearest = {13: "set it to 12, 2 a round"}.get(epochs, "set it to 6, 1 a round")
     with one_sentence(f"trainer.max_epochs is {epochs}", "a multiple of 6", "model.init_args.tasks", nearest):
         rounds(epochs, 32, PAPER)
 

@@ -181,7 +181,7 @@ def test_two_processes_share_the_faces_out_and_begin_rounds_alike(two, monkeypat
     folder, output = two
     monkeypatch.chdir(folder)
     check_taught()
-    assert output.count("round 1 of 1, epochs 1 to 1") == 1
+    assert output.count("round 1 of 1, epoch 1:") == 1
     assert Path("written").read_text() == "rank 0 round_1.npz\n"
     moments = ("start_0", "end_0", "start_1", "end_1")
     kept = {m: [torch.load(f"{m}_{rank}.pt", weights_only=True) for rank in range(2)] for m in moments}
