@@ -16,6 +16,11 @@ Values = Mapping[str, Mapping[str, Tensor]]  # predictor -> name of a metric -> 
 Row = dict[str, Any]
 
 
+def members_of(subsets: Tensor) -> list[tuple[int, ...]]:
+    """Of each face of a batch, the numbers of the subsets (B, S) that it is in."""
+    return [tuple(row.nonzero().flatten().tolist()) for row in subsets]
+
+
 def subset_row(subset: str, size: int, values: Values) -> Row:
     """The numbers of a subset; ``full`` is all faces."""
     suffix = "" if subset == "full" else f"/{subset}"

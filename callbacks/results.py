@@ -22,6 +22,7 @@ from callbacks.result_tables import (
     curve_rows,
     face_rows,
     landmark_rows,
+    members_of,
     subset_row,
     write_rows,
 )
@@ -94,10 +95,9 @@ class Results(Callback):
         """Add the rows of a batch."""
         truth, norm, index, subsets = batch["landmarks"], batch["norm"], batch["index"], batch["subsets"]
         side = batch["image"].shape[-1]
-        mean = pl_module.in_data_markup(pl_module.mean_shape * side - 0.5)
         found = {
             MODEL: pl_module.in_data_markup(outputs["prediction"].landmarks),
-            MEAN_SHAPE: mean.expand_as(truth),
+            MEAN_SHAPE: pl_module.mean_landmarks(side).expand_as(truth),
         }
         for predictor in self.metrics:
             self.metrics[predictor].update(found[predictor], truth, norm, index, subsets)
@@ -105,8 +105,7 @@ class Results(Callback):
         for radius, accuracy in self.within.items():
             accuracy.update(found[MODEL], truth, radius.in_input(batch["crop"], side), index, subsets)
         nme = normalized_mean_error(found[MODEL], truth, norm, index)
-        members = [tuple(row.nonzero().flatten().tolist()) for row in subsets]
-        self.faces += zip(index.tolist(), nme.tolist(), (norm / side).tolist(), members, strict=True)
+        self.faces += zip(index.tolist(), nme.tolist(), (norm / side).tolist(), members_of(subsets), strict=True)
 
     def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Print the table and write the files."""
@@ -131,7 +130,7 @@ class Results(Callback):
         write_rows(_file(stem, "_ced.csv"), curve_rows(tables))
         mean_face = None
         if MEAN_SHAPE in tables:
-            mean_face = (pl_module.in_data_markup(pl_module.mean_shape * data.size - 0.5) + 0.5) / data.size
+            mean_face = (pl_module.mean_landmarks(data.size) + 0.5) / data.size
         write_rows(_file(stem, "_landmarks.csv"), landmark_rows(tables, mean_face))
         write_rows(_file(stem, "_faces.csv"), face_rows(dataset.faces, nme))
         drawn = best_median_worst(nme, self.drawn)

@@ -7,7 +7,7 @@ from rich.console import Console
 from torchmetrics import MetricCollection
 
 from callbacks.ranks import from_all_ranks
-from callbacks.result_tables import MEAN_SHAPE, MODEL, subset_row
+from callbacks.result_tables import MEAN_SHAPE, MODEL, members_of, subset_row
 from callbacks.results import result_table
 from callbacks.run_folder import RunFolder
 from datamodules.batch import LandmarkBatch
@@ -44,10 +44,9 @@ class ValidationTable(Callback):
         """Count the faces of a batch, and measure the mean shape on them."""
         truth, norm, index, subsets = batch["landmarks"], batch["norm"], batch["index"], batch["subsets"]
         if self.mean_shape:
-            mean = pl_module.in_data_markup(pl_module.mean_shape * batch["image"].shape[-1] - 0.5)
+            mean = pl_module.mean_landmarks(batch["image"].shape[-1])
             self.mean_shape.update(mean.expand_as(truth), truth, norm, index, subsets)
-        members = [tuple(row.nonzero().flatten().tolist()) for row in subsets]
-        self.faces += zip(index.tolist(), members, strict=True)
+        self.faces += zip(index.tolist(), members_of(subsets), strict=True)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Print; only now is there what the module logged."""

@@ -107,6 +107,10 @@ class LandmarkModule(LightningModule):
         weights = self._map_weights.to(landmarks.device)  # they apply from the image's corner: `MarkupMap.points`
         return torch.einsum("ctn,...nc->...tc", weights, landmarks.float() + 0.5) - 0.5
 
+    def mean_landmarks(self, side: int) -> Tensor:
+        """The mean shape (T, 2) in input pixels and the data's markup, for inputs of this side."""
+        return self.in_data_markup(self.mean_shape * side - 0.5)
+
     def validation_step(self, batch: LandmarkBatch, batch_idx: int) -> None:
         """Metric rows of one batch."""
         self._evaluate(self.val_metrics, batch)
