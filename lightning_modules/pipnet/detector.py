@@ -14,8 +14,8 @@ class BackboneDetector(LandmarkModule):
     """A detection head on a backbone of timm, trained by Adam; a subclass makes the ``network``.
 
     Test and prediction are by a copy of the network that is folded (see `folded`): the same landmarks but for rounding,
-    faster. Elsewhere call `fold` once the weights are in place; ``module.detector.compile()`` after it gains some more
-    on CPUs, needs a C++ compiler, and takes a minute.
+    faster. Elsewhere call `fold` once the weights are in place; ``module.detector.backbone.compile()`` after it gains
+    some more on CPUs, needs a C++ compiler, and takes a minute (a compiled head is slower than one that is not).
 
     Args:
         num_landmarks: N, e.g. 98 on WFLW.

@@ -67,7 +67,7 @@ class StridedBackbone(nn.Module):
         for module in self.modules():
             if module in inherited:
                 continue
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
                 nn.init.normal_(module.weight, std=0.001)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
@@ -79,10 +79,10 @@ class PIPNetwork(StridedBackbone):
     """Images to features, features to scores (B, N, h, w) of cells and to offsets within chosen cells.
 
     The released network has five 1x1 convolutions, of N (score), N (x), N (y), CN (neighbours' x) and CN (their y)
-    channels. Here they are one, ``head``, with these rows in this order: its weight and bias are those of the released
-    layers, joined by `torch.cat`. An offset is only ever looked at in one cell for each landmark, where its score is
-    highest or, in training, where the landmark is; so it is only computed there, which is 1 / (h w) of the work and the
-    same numbers and gradients.
+    channels. Here the first is ``score``, and ``offset`` has the rows of the other four, landmark by landmark: its own x
+    and y, then those of its first neighbour, of its second, ... An offset is only ever looked at in one cell for each
+    landmark, where its score is highest or, in training, where the landmark is; so it is only computed there, which
+    is 1 / (h w) of the work and the same numbers and gradients.
 
     Args:
         backbone: name of a timm model.
@@ -94,10 +94,11 @@ class PIPNetwork(StridedBackbone):
     def __init__(self, backbone: str, num_landmarks: int, num_neighbours: int, stride: int) -> None:
         super().__init__(backbone, stride)
         self.num_landmarks, self.num_neighbours = num_landmarks, num_neighbours
-        self.head = nn.Conv2d(self.channels, (3 + 2 * num_neighbours) * num_landmarks, 1)
+        self.score = nn.Linear(self.channels, num_landmarks)
+        self.offset = nn.Linear(self.channels, num_landmarks * (1 + num_neighbours) * 2)
         self.initialize()
         channels_last(self.backbone)
-        channels_last(self.restride)  # not the head: used in parts, it has a gradient in rows, and DDP wants both alike
+        channels_last(self.restride)
 
     def forward(self, image: Tensor) -> Detection:
         """Every landmark of images (B, 3, H, W), read in the cell of its highest score."""
@@ -109,28 +110,25 @@ class PIPNetwork(StridedBackbone):
 
     def scores(self, features: Tensor) -> Tensor:
         """Score (B, N, h, w) of every cell, about 1 where the landmark is and 0 elsewhere; no activation."""
-        n, (weight, bias) = self.num_landmarks, self.head.parameters()
         with torch.autocast(features.device.type, enabled=False):  # bfloat16 rounds offsets to a hundredth of a cell
-            return nn.functional.conv2d(features.to(weight.dtype), weight[:n], bias[:n])
+            cells = features.flatten(2).mT.to(self.score.weight.dtype)  # as they lie in memory, channels last
+            found: Tensor = self.score(cells).mT.unflatten(2, features.shape[-2:])
+        return found
 
     def offsets(self, features: Tensor, cell: Tensor) -> Tensor:
         """What the head says in cells (B, N) of where each landmark and, after it, its C neighbours are.
 
         (B, N, 1 + C, 2), in cells from the cell's top-left corner. Cells are counted along the rows of the map.
         """
-        n, c = self.num_landmarks, self.num_neighbours
+        n, (weight, bias) = self.num_landmarks, self.offset.parameters()
         face = torch.arange(len(cell), device=cell.device)
         chosen = features.flatten(2).permute(2, 0, 1)[cell.T, face]  # (N, B, F)
-        weight, bias = (rows[n:] for rows in self.head.parameters())
-        own, near = weight[: 2 * n].view(2, n, -1), weight[2 * n :].view(2, n, c, weight.shape[1])
-        own_bias, near_bias = bias[: 2 * n].view(2, n, 1), bias[2 * n :].view(2, n, c, 1)
         with torch.autocast(features.device.type, enabled=False):
-            # For each landmark a product of its own (2, F) or (C, F) with (F, B): its cells are not the others'. The
-            # other way around, weights would have to be turned, which takes longer than the product.
+            # For each landmark a product of its own (2 + 2C, F) with (F, B): its cells are not the others'. The other
+            # way around, weights would have to be turned, which takes longer than the product.
             chosen = chosen.to(weight.dtype).mT
-            itself = torch.baddbmm(own_bias.transpose(0, 1), own.transpose(0, 1), chosen)  # (N, 2, B)
-            x, y = (torch.baddbmm(b, w, chosen) for b, w in zip(near_bias, near, strict=True))  # (N, C, B)
-        return torch.cat([itself.unsqueeze(1), torch.stack([x, y], dim=2)], dim=1).permute(3, 0, 1, 2)
+            found = torch.baddbmm(bias.view(n, -1, 1), weight.view(n, -1, self.channels), chosen)
+        return found.view(n, 1 + self.num_neighbours, 2, -1).permute(3, 0, 1, 2)
 
 
 def restride(backbone: TimmBackbone, stride: int) -> nn.Sequential:

@@ -1,7 +1,7 @@
 """PIPNet's released network, its decoding and its losses, written plainly from a description of them.
 
-Five 1x1 convolutions make maps of all cells; what is looked at is then taken out of the maps. `head_of` puts their
-weights into our one head.
+Five 1x1 convolutions make maps of all cells; what is looked at is then taken out of the maps. `take_head` puts their
+weights into our two layers.
 """
 
 import torch
@@ -101,8 +101,17 @@ def released_losses(head, features, shares, neighbours, task):
     return torch.cat(squares).mean(), *(sum(torch.stack(axis).mean() for axis in each) for each in (own, near))
 
 
-def head_of(released):
-    """Weight and bias of our head from a `ReleasedHead`: its layers in their order, one below the other."""
-    weight = torch.cat([layer.weight for layer in released.layers])
-    bias = torch.cat([layer.bias for layer in released.layers])
-    return {"weight": weight, "bias": bias}
+def rows_of(layers):
+    """What our score and offset layers have of five tensors (rows, ...), one of each of the released layers."""
+    score, x, y, nb_x, nb_y = layers
+    own = torch.stack([x, y], dim=1).unsqueeze(1)  # (N, 1, 2, ...)
+    others = torch.stack([nb_x, nb_y], dim=1).unflatten(0, (len(x), -1))  # (N, C, 2, ...)
+    return score, torch.cat([own, others], dim=1).flatten(0, 2)
+
+
+def take_head(network, released):
+    """Give our network the weights of a `ReleasedHead`."""
+    for key in ("weight", "bias"):
+        rows = rows_of([getattr(layer, key).data.squeeze() for layer in released.layers])
+        for layer, values in zip((network.score, network.offset), rows, strict=True):
+            getattr(layer, key).data.copy_(values)

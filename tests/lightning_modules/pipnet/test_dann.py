@@ -90,7 +90,7 @@ def test_the_reversed_gradient_is_added_to_that_of_the_landmarks(told):
 @pytest.mark.parametrize("labelled", [1, 4, 8])
 def test_both_domains_count_as_much_whatever_their_shares(told, labelled):
     """Cross-entropy is -log p of the labelled and -log(1 - p) of the others."""
-    module, features = made(), torch.randn(8, made().network.head.in_channels, 2, 2)
+    module, features = made(), torch.randn(8, made().network.channels, 2, 2)
     p = module.domain(features.mean(dim=(2, 3))).squeeze(1).sigmoid()
     expected = -p[:labelled].log().mean() / 2
     if labelled < 8:

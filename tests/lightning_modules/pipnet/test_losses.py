@@ -5,7 +5,7 @@ import torch
 
 from lightning_modules.pipnet.losses import OFFSET_WEIGHT, SCORE_WEIGHT, losses
 from lightning_modules.pipnet.network import PIPNetwork
-from tests.lightning_modules.pipnet.released import ReleasedHead, head_of, released_losses
+from tests.lightning_modules.pipnet.released import ReleasedHead, released_losses, rows_of, take_head
 
 N, C, SIDE = 5, 2, 256  # maps of 8 x 8, 4 x 4 and 2 x 2 cells
 NEIGHBOURS = torch.tensor([[1, 2], [0, 4], [0, 3], [4, 2], [3, 1]])
@@ -16,7 +16,7 @@ def heads():
     torch.manual_seed(0)
     ours = PIPNetwork("test_resnet", N, C, 32).double()
     released = ReleasedHead(ours.channels, N, C).double()
-    ours.head.load_state_dict(head_of(released))
+    take_head(ours, released)
     return ours, released
 
 
@@ -47,7 +47,7 @@ def test_they_and_their_gradients_are_those_of_plain_loops(heads, task):
     features, landmarks = batch()
     found = parts(ours, features, landmarks, task)
     (10 * found.score + found.own + found.neighbours).backward()
-    gradient, weight, bias = features.grad, ours.head.weight.grad, ours.head.bias.grad
+    gradient = features.grad
 
     features, _ = batch()
     released.zero_grad()
@@ -59,8 +59,10 @@ def test_they_and_their_gradients_are_those_of_plain_loops(heads, task):
     assert found.neighbours.item() == pytest.approx(near.item(), rel=1e-6)
     (10 * score + own + near).backward()
     torch.testing.assert_close(gradient, features.grad, rtol=1e-5, atol=1e-9)
-    torch.testing.assert_close(weight, torch.cat([a.weight.grad for a in released.layers]), rtol=1e-5, atol=1e-9)
-    torch.testing.assert_close(bias, torch.cat([a.bias.grad for a in released.layers]), rtol=1e-5, atol=1e-9)
+    for name in ("weight", "bias"):
+        rows = rows_of([getattr(layer, name).grad.squeeze() for layer in released.layers])
+        for layer, expected in zip((ours.score, ours.offset), rows, strict=True):
+            torch.testing.assert_close(getattr(layer, name).grad, expected, rtol=1e-5, atol=1e-9)
 
 
 def test_the_papers_weights_by_stride():
@@ -75,8 +77,8 @@ def test_coarse_samples_teach_no_offsets(heads):
     found = parts(ours, features, landmarks, [64, 128] * 3)
     assert found.own.item() == found.neighbours.item() == 0
     (found.score + found.own + found.neighbours).backward()
-    assert ours.head.weight.grad[N:].abs().max() == 0
-    assert ours.head.weight.grad[:N].abs().max() > 0
+    assert ours.offset.weight.grad.abs().max() == 0
+    assert ours.score.weight.grad.abs().max() > 0
 
 
 def test_an_unknown_landmark_teaches_nothing(heads):
@@ -92,7 +94,7 @@ def test_an_unknown_landmark_teaches_nothing(heads):
     landmarks[0, 2] = torch.nan
     one_less = parts(ours, features[:1], landmarks[:1], [32])
     one_less.neighbours.backward()
-    rows = ours.head.weight.grad[3 * N :].view(2, N, C, -1).abs().amax(dim=(0, 3))  # of each landmark's neighbours
+    rows = ours.offset.weight.grad.view(N, 1 + C, -1)[:, 1:].abs().amax(dim=2)  # of each landmark's neighbours
     expected = [[float(i != 2 and j != 2) for j in NEIGHBOURS[i].tolist()] for i in range(N)]
     assert (rows > 0).float().tolist() == expected
 
@@ -106,7 +108,7 @@ def test_a_batch_in_which_nothing_is_known_costs_nothing(heads, task):
     assert loss.item() == 0
     loss.backward()
     assert features.grad.abs().max() == 0
-    assert ours.head.weight.grad.abs().max() == 0
+    assert ours.score.weight.grad.abs().max() == ours.offset.weight.grad.abs().max() == 0
 
 
 def test_without_neighbours_they_cost_nothing():

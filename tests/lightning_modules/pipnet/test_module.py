@@ -38,7 +38,8 @@ def trained(module, size=64):
     image = torch.randint(0, 256, (8, 3, size, size), dtype=torch.uint8, generator=generator)
     with torch.no_grad():
         features = module.network.features(image)
-        nn.init.normal_(module.network.head.weight, std=1 / features.norm(dim=1).mean().item(), generator=generator)
+        for layer in (module.network.score, module.network.offset):
+            nn.init.normal_(layer.weight, std=1 / features.norm(dim=1).mean().item(), generator=generator)
     return module.eval()
 
 
@@ -131,7 +132,8 @@ def test_the_folded_detector_finds_the_same_landmarks():
     """To a ten-thousandth of a pixel in float32, of a network that has learned something."""
     module = small(20, backbone="tf_efficientnet_lite0", num_neighbours=10)
     module.network.backbone.load_imagenet()
-    nn.init.normal_(module.eval().network.head.weight, std=0.01)
+    for layer in (module.eval().network.score, module.network.offset):
+        nn.init.normal_(layer.weight, std=0.01)
     image = dots(size=256)["image"]
     plain, fast = before_and_after_folding(module, image)
     assert plain.landmarks.std() > 15
@@ -177,7 +179,7 @@ def test_adam_has_the_options(epochs):
     module.trainer = Trainer(max_epochs=epochs, accelerator="cpu", logger=False)
     made = module.configure_optimizers()
     optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
-    weight = module.network.head.weight
+    weight = module.network.offset.weight
     reference = weight.detach().clone().requires_grad_()
     expected = torch.optim.Adam([reference], lr=0.01, weight_decay=0.5)
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len([*module.parameters()])

@@ -190,7 +190,7 @@ def test_two_processes_share_the_faces_out_and_begin_rounds_alike(two, monkeypat
         parameters = dict(module.named_parameters())
         assert all(torch.equal(kept[moment][0][key], kept[moment][1][key]) for key in parameters), moment
     assert all(torch.equal(value, kept["end_0"][1][key]) for key, value in kept["end_0"][0].items())
-    assert not torch.equal(kept["start_1"][0]["network.head.weight"], kept["end_0"][0]["network.head.weight"])
+    assert not torch.equal(kept["start_1"][0]["network.score.weight"], kept["end_0"][0]["network.score.weight"])
     module.load_state_dict(kept["end_0"][0])
     module.eval()
     others = make(infrared())
