@@ -42,7 +42,9 @@ class DANN(PIPNet):
         if not 0 <= strength < math.inf:
             raise ValueError(f"model.init_args.strength is {strength}, expected a number of at least 0")
         self.strength = strength
-        self.domain = nn.Sequential(nn.Linear(self.network.channels, domain_width), nn.ReLU(), nn.Linear(domain_width, 1))
+        self.domain = nn.Sequential(
+            nn.Linear(self.network.channels, domain_width), nn.ReLU(), nn.Linear(domain_width, 1)
+        )
 
     def training_step(self, batch: LandmarkBatch, batch_idx: int) -> Tensor:
         """Losses of the labelled faces' landmarks, and of telling the domains apart."""

@@ -79,8 +79,8 @@ class PIPNetwork(StridedBackbone):
     """Images to features, features to scores (B, N, h, w) of cells and to offsets within chosen cells.
 
     The released network has five 1x1 convolutions, of N (score), N (x), N (y), CN (neighbours' x) and CN (their y)
-    channels. Here the first is ``score``, and ``offset`` has the rows of the other four, landmark by landmark: its own x
-    and y, then those of its first neighbour, of its second, ... An offset is only ever looked at in one cell for each
+    channels. Here the first is ``score``, and ``offset`` has the rows of the other four, landmark by landmark: its own
+    x and y, then those of its first neighbour, of its second, ... An offset is only ever looked at in one cell for each
     landmark, where its score is highest or, in training, where the landmark is; so it is only computed there, which
     is 1 / (h w) of the work and the same numbers and gradients.
 
