@@ -179,9 +179,9 @@ def test_new_weights_depend_on_seed_and_round_alone():
     second, again, other = afresh(module, 2), afresh(module, 1), afresh(made(seed=1), 1)
     assert all(torch.equal(first[key], again[key]) for key in first)
     for different in (second, other):
-        assert not torch.equal(first["head.weight"], different["head.weight"])
-    assert first["head.weight"].std().item() == pytest.approx(1e-3, rel=0.2)
-    assert not first["head.bias"].any()
+        assert not torch.equal(first["offset.weight"], different["offset.weight"])
+    assert first["offset.weight"].std().item() == pytest.approx(1e-3, rel=0.2)
+    assert not first["offset.bias"].any()
     counts = [value for key, value in first.items() if key.endswith("num_batches_tracked")]
     assert counts
     assert not any(counts)
@@ -204,7 +204,7 @@ def test_new_weights_are_those_of_imagenet_where_training_began_with_them(monkey
     monkeypatch.setattr("lightning_modules.backbones.timm_backbone.TimmBackbone.load_imagenet", load)
     found = afresh(made(pretrained=True), 1)
     assert all((value == 0.5).all() for key, value in found.items() if key.endswith("conv1.weight"))
-    assert found["head.weight"].abs().max() < 0.01
+    assert found["offset.weight"].abs().max() < 0.01
 
 
 def mixed_batch():
