@@ -93,9 +93,16 @@ def differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 def same_validation(runs: Sequence[Run]) -> bool:
     """Whether the validation errors of runs are of the same faces, box and normaliser."""
-    data: list[dict[str, Any]] = [run.settings.get("data") or {} for run in runs]
-    values = [{"class_path": d.get("class_path"), **(d.get("init_args") or {})} for d in data]
+    values = [_labelled(run.settings.get("data") or {}) for run in runs]
     return all(v.get(key) == values[0].get(key) for v in values for key in VALIDATION)
+
+
+def _labelled(data: dict[str, Any]) -> dict[str, Any]:
+    """Class and options of a datamodule; of a mixture those of its labelled part, which it is validated on."""
+    options: dict[str, Any] = data.get("init_args") or {}
+    if "labelled" in options:
+        return _labelled(options["labelled"])
+    return {"class_path": data.get("class_path"), **options}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

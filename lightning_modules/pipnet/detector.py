@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lightning_modules.backbones.folded import folded
+from lightning_modules.backbones.timm_backbone import PACKAGED
 from lightning_modules.base import LandmarkModule
 from lightning_modules.pipnet.schedules import Schedule, Steps
 
@@ -95,6 +96,9 @@ class BackboneDetector(LandmarkModule):
         weights which cannot be had would leave behind.
         """
         if self.pretrained and not self.trainer.ckpt_path:
+            name = self.network.backbone.name
+            if name not in PACKAGED:  # a machine without a network is silent for a minute before it gives up
+                self.print(f"ImageNet weights of {name}: from timm's cache, or fetched")
             self.network.backbone.load_imagenet()
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)

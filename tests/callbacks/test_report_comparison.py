@@ -4,11 +4,13 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from callbacks.arguments import UsageError
 from callbacks.report import main
+from callbacks.report.comparison import same_validation
 from tests.reported_run import STEM, describe, rewrite, second, table, words_of
 
 
@@ -75,6 +77,15 @@ def test_other_validation_faces_are_told(tried, capsys):
     text = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(text.replace("validation_fraction: 0.1", "validation_fraction: 0.2"))
     assert "so their validation errors do not compare" in side_by_side(capsys, tried, other)[1]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_validation_faces_of_a_mixture_are_those_of_its_labelled_part(seed):
+    faces = {"class_path": "datamodules.wflw.WFLW", "init_args": {"root": "data/WFLW", "seed": 0}}
+    labelled = {**faces, "init_args": {**faces["init_args"], "seed": seed}}
+    mixture = {"class_path": "datamodules.mixture.Mixture", "init_args": {"labelled": labelled, "ratio": 1.0}}
+    runs = [SimpleNamespace(settings={"data": data}) for data in (faces, mixture)]
+    assert same_validation(runs) == (seed == 0)
 
 
 def test_the_validation_error_says_what_it_is_of_where_all_agree(tried, capsys):

@@ -148,7 +148,7 @@ def test_a_mistake_is_one_sentence(tmp_path, monkeypatch, words, sentence):
     assert sentence in line
 
 
-def test_weights_that_cannot_be_fetched_are_one_sentence(tmp_path, monkeypatch):
+def test_weights_that_cannot_be_fetched_are_one_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write(tmp_path)
     create = timm.create_model
@@ -161,5 +161,6 @@ def test_weights_that_cannot_be_fetched_are_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(timm, "create_model", offline)
     code, line = refused("fit", "--config", "tiny.yaml", "--model.init_args.backbone=resnet18")
     assert code == 1
+    assert "ImageNet weights of resnet18: from timm's cache, or fetched\n" in capsys.readouterr().out
     assert line.startswith("error: the ImageNet weights of resnet18 could not be fetched (OSError: Name or service")
     assert line.endswith("tf_efficientnet_lite0, whose weights come with a package")
