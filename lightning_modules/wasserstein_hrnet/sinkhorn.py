@@ -1,0 +1,169 @@
+"""Our solver: Sinkhorn iterations that all pairs of a batch share a kernel for.
+
+What makes it fast, and safe in float32 (figures in tests/benchmarks/README.md):
+
+1. A target is compact, so only the cells of its window are targets.
+2. The cost knows no places, only differences: each prediction is moved so that its target is in the middle of a frame.
+   One kernel then serves all pairs, and half an iteration is a matrix product.
+3. Distances are reduced by the distance to the middle, |x - y| - |x|, which is between -R and R in a window of radius
+   R: exp(± R / epsilon) fits into float32 where exp(-|x - y| / epsilon) is 0. The plan stays the same.
+4. A reduced distance hardly changes from cell to cell far from the window: predictions are pooled there (`Quadtree`).
+5. Epsilon comes down in steps from its eightfold.
+6. The gradient is the potential (the envelope theorem); nothing goes back through iterations.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from lightning_modules.wasserstein_hrnet.quadtree import Quadtree, grid, quadtree
+from lightning_modules.wasserstein_hrnet.transport import RADIUS, Solver, Target, Transport, window
+
+EXPONENT = 85.0  # exp of it is still a float32
+MARGIN = 3  # cells about the window that are not pooled
+AT_ONCE = 128  # pairs on a CPU: what is computed of them stays in its caches
+
+
+@dataclass(frozen=True)
+class RecentredSinkhorn(Solver):
+    """See above.
+
+    Args:
+        iterations: at epsilon times ..., 8, 4, 2, 1.
+        estimator: what is told as the cost; the gradient is the same. ``transport`` is <P, C>, that of the plan, which
+            is a little more than the exact distance. ``dual`` is a little less: that of the potentials without
+            entropy. ``between`` is two thirds of the first and one of the second, usually within 1 % of it.
+        pooled: pool far cells; else the same in several times the time, to compare with.
+    """
+
+    iterations: tuple[int, ...] = (3, 3, 6, 18)
+    estimator: Literal["transport", "dual", "between"] = "transport"
+    pooled: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.iterations or min(self.iterations) < 1:
+            raise ValueError(f"iterations is {list(self.iterations)}, expected numbers of at least 1")
+
+    @torch.no_grad()
+    def __call__(self, source: Tensor, centres: Tensor, sigma: float, epsilon: float) -> Transport:
+        """See `Solver`."""
+        least = smallest_epsilon(sigma)
+        if not epsilon >= least:
+            raise ValueError(
+                f"epsilon is {epsilon:g} cells, expected at least {math.ceil(1e3 * least) / 1e3:g} for sigma "
+                f"{sigma:g}: below it exponents do not fit into float32"
+            )
+        source = source if source.dtype == torch.float64 else source.float()
+        pairs = AT_ONCE if source.device.type == "cpu" else max(1, len(source))
+        with torch.autocast(source.device.type, enabled=False):
+            parts = zip(torch.split(source, pairs), torch.split(centres, pairs), strict=True)
+            found = [self._solve(*part, sigma, epsilon) for part in parts]
+        return found[0] if len(found) == 1 else Transport(*(torch.cat(each) for each in zip(*found, strict=True)))
+
+    def _solve(self, source: Tensor, centres: Tensor, sigma: float, epsilon: float) -> Transport:
+        height, width = source.shape[-2:]
+        epsilons = tuple(epsilon * 2**k for k in reversed(range(len(self.iterations))))
+        key = max(height, width), sigma, epsilons, self.pooled, source.dtype, source.device
+        _prepare(*key)
+        kernels = _KERNELS[key]
+        target = Target.of(centres.to(source.dtype), sigma, kernels.window, height, width)
+        half = kernels.tree.half
+        frames = _moved(source, half - target.cell, 2 * half, 2 * half)
+        pooled, mass = kernels.tree.pool(frames), target.mass
+        tiny = torch.finfo(source.dtype).tiny
+        g = torch.zeros_like(mass)
+        for kernel, now, times in zip(kernels.pooled, epsilons, self.iterations, strict=True):
+            v = (g / now).exp()
+            for _ in range(times):
+                u = (mass * v @ kernel.T).clamp_min(tiny).reciprocal()
+                v = (pooled * u @ kernel).clamp_min(tiny).reciprocal()
+            g = now * v.log()
+            g = g - (g * mass).sum(dim=1, keepdim=True)
+        v = mass * (g / epsilon).exp()
+        cells = _moved((v @ kernels.cells.T).view(-1, 2 * half, 2 * half), target.cell - half, height, width)
+        distance = _distances(target.cell.to(source.dtype), height, width)  # which reducing has taken off
+        cost = (source * distance).sum(dim=(1, 2)) + self._reduced_cost(kernels, pooled, v, g, mass)
+        return Transport(cost, distance - epsilon * cells.clamp_min(tiny).log())
+
+    def _reduced_cost(self, kernels: "_Kernels", pooled: Tensor, v: Tensor, g: Tensor, mass: Tensor) -> Tensor:
+        """The cost (P,) by the estimator, from scaled target masses v and their potential g."""
+        kernel, reduced = kernels.pooled[-1], kernels.reduced
+        found = []
+        if self.estimator != "dual":
+            rows = (v @ kernel.T).clamp_min(torch.finfo(v.dtype).tiny)
+            found.append((pooled * (v @ (kernel * reduced).T) / rows).sum(dim=1))
+        if self.estimator != "transport":
+            hard = torch.stack([(row - g).amin(dim=1) for row in reduced], dim=1)  # one square after the other
+            found.append((pooled * hard).sum(dim=1) + (g * mass).sum(dim=1))
+        return found[0] if len(found) == 1 else (2 * found[0] + found[1]) / 3
+
+
+class _Kernels(NamedTuple):
+    """Of K squares of the tree, M cells of the window, F of the frame."""
+
+    tree: Quadtree
+    window: Tensor  # (M, 2)
+    reduced: Tensor  # (K, M) distances from squares to the window's cells, less those to the middle
+    pooled: tuple[Tensor, ...]  # (K, M) exp(-reduced / epsilon), for each epsilon
+    cells: Tensor  # (F, M) the same for all cells and the last epsilon
+
+
+_KERNELS: dict[tuple[Any, ...], _Kernels] = {}  # by the arguments of `_prepare`
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _prepare(
+    side: int, sigma: float, epsilons: tuple[float, ...], pooled: bool, dtype: torch.dtype, device: torch.device
+) -> None:
+    """Make the kernels that there are not yet; a compiler need not look into it, and finds them made."""
+    key = side, sigma, epsilons, pooled, dtype, device
+    if key in _KERNELS:
+        return
+    targets = window(sigma)
+    tree = quadtree(side, math.ceil(RADIUS * sigma) + MARGIN if pooled else side)
+    cells = grid(torch.arange(-tree.half, tree.half)).double()
+    reduced, reduced_cells = _reduced(tree.middles, targets), _reduced(cells, targets)
+
+    def placed(tensor: Tensor) -> Tensor:
+        return tensor.to(device, dtype)
+
+    _KERNELS[key] = _Kernels(
+        tree._replace(indices=tuple(index.to(device) for index in tree.indices)),
+        targets.to(device),
+        placed(reduced),
+        tuple(placed((-reduced / epsilon).exp()) for epsilon in epsilons),
+        placed((-reduced_cells / epsilons[-1]).exp()),
+    )
+
+
+def _reduced(points: Tensor, targets: Tensor) -> Tensor:
+    distance = torch.cdist(points, targets.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    return distance - points.norm(dim=1, keepdim=True)
+
+
+def smallest_epsilon(sigma: float) -> float:
+    """The least epsilon in cells whose kernel and scalings are within float32."""
+    return 2 * (RADIUS * sigma + 0.5) / EXPONENT
+
+
+def _distances(cell: Tensor, height: int, width: int) -> Tensor:
+    """Distances (P, height, width) of all cells of a map to cells (P, 2) as (x, y)."""
+    x = (torch.arange(width, device=cell.device) - cell[:, :1]).unsqueeze(1)
+    y = (torch.arange(height, device=cell.device) - cell[:, 1:]).unsqueeze(2)
+    return torch.hypot(x, y)
+
+
+def _moved(maps: Tensor, by: Tensor, height: int, width: int) -> Tensor:
+    """Maps (P, height, width) with the cells of maps (P, a, b) moved by (P, 2) cells as (x, y), 0 where none comes."""
+    rows, columns = maps.shape[-2:]
+    maps = pad(maps, (0, 1, 0, 1))  # zeros to take from
+    row = torch.arange(height, device=maps.device) - by[:, 1:]
+    column = torch.arange(width, device=maps.device) - by[:, :1]
+    row = row.where((row >= 0) & (row < rows), rows)
+    column = column.where((column >= 0) & (column < columns), columns)
+    maps = maps.gather(1, row.unsqueeze(2).expand(-1, -1, columns + 1))
+    return maps.gather(2, column.unsqueeze(1).expand(-1, height, -1))
