@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from datamodules.batch import LandmarkBatch
 from lightning_modules.backbones.channels_last import channels_last
+from lightning_modules.backbones.detector import BackboneDetector
 from lightning_modules.backbones.timm_backbone import TimmBackbone
 from lightning_modules.base import LandmarkPrediction
-from lightning_modules.pipnet.detector import BackboneDetector
 
 WIDTH = 512
 

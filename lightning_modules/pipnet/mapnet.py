@@ -6,38 +6,13 @@ The network is that of Xiao et al. (2018, arXiv:1804.06208), at strides down to 
 import math
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from datamodules.batch import LandmarkBatch
-from lightning_modules.backbones.channels_last import channels_last
+from lightning_modules.backbones.detector import BackboneDetector
+from lightning_modules.backbones.heatmap_network import HeatmapNetwork
 from lightning_modules.base import LandmarkPrediction
 from lightning_modules.heatmaps import argmax, cell_to_pixel, pixel_to_cell, render
-from lightning_modules.pipnet.detector import BackboneDetector
-from lightning_modules.pipnet.network import StridedBackbone
-
-
-class HeatmapNetwork(StridedBackbone):
-    """Images (B, 3, H, W) to heatmaps (B, N, H / stride, W / stride).
-
-    Args:
-        backbone: name of a timm model.
-        num_landmarks: N.
-        stride: of the heatmaps: see `StridedBackbone`.
-    """
-
-    def __init__(self, backbone: str, num_landmarks: int, stride: int) -> None:
-        super().__init__(backbone, stride)
-        self.head = nn.Conv2d(self.channels, num_landmarks, 1)
-        self.initialize()
-        channels_last(self)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """See the class."""
-        features = self.features(image)
-        with torch.autocast(features.device.type, enabled=False):  # in bfloat16 the cells about a peak are equal
-            found: Tensor = self.head(features.float())
-        return found
 
 
 class MapNet(BackboneDetector):

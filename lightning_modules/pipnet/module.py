@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from datamodules.batch import LandmarkBatch
+from lightning_modules.backbones.detector import BackboneDetector
 from lightning_modules.base import LandmarkPrediction
-from lightning_modules.pipnet.detector import BackboneDetector
 from lightning_modules.pipnet.losses import OFFSET_WEIGHT, SCORE_WEIGHT, losses
 from lightning_modules.pipnet.neighbours import Mean, Merge, nearest
 from lightning_modules.pipnet.network import Detection, PIPNetwork

@@ -16,12 +16,12 @@ from lightning_modules.backbones.timm_backbone import TimmBackbone
 from lightning_modules.pipnet import PIPNet
 from lightning_modules.pipnet.neighbours import RepeatedListMean
 from lightning_modules.pipnet.network import PIPNetwork
-from lightning_modules.pipnet.schedules import Cosine
+from lightning_modules.schedules import Cosine
 from tests.experiment import run, weights, write_experiment
 
 MODEL = {"num_landmarks": 98, "backbone": "test_resnet", "lr": 1e-3}
 MERGE = "lightning_modules.pipnet.neighbours.RepeatedListMean"
-SCHEDULE = {"class_path": "lightning_modules.pipnet.schedules.Cosine", "init_args": {"warmup": 0.25}}
+SCHEDULE = {"class_path": "lightning_modules.schedules.Cosine", "init_args": {"warmup": 0.25}}
 
 
 def write(folder):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lightning_modules.pipnet.schedules import Cosine, Steps
+from lightning_modules.schedules import Cosine, Steps
 
 
 @pytest.mark.parametrize("epochs", [60, 30, 120, 6])

@@ -1,4 +1,4 @@
-"""What PIPNet and the paper's baselines have in common: how a training begins, and its optimiser."""
+"""What detectors on a backbone of timm have in common: how a training begins, and its optimiser."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import nn
 from lightning_modules.backbones.folded import folded
 from lightning_modules.backbones.timm_backbone import PACKAGED
 from lightning_modules.base import LandmarkModule
-from lightning_modules.pipnet.schedules import Schedule, Steps
+from lightning_modules.schedules import Schedule, Steps
 
 
 class BackboneDetector(LandmarkModule):
@@ -20,10 +20,10 @@ class BackboneDetector(LandmarkModule):
 
     Args:
         num_landmarks: N, e.g. 98 on WFLW.
-        pretrained: begin with ImageNet weights (the paper does). They come with a package for
+        pretrained: begin with ImageNet weights, as the papers do. They come with a package for
             ``tf_efficientnet_lite0``, and are fetched once from the network for others.
         lr: Adam's peak learning rate, for the global batch (it is not rescaled with the number of GPUs).
-        weight_decay: Adam's (L2); the released code has 5e-4 where it does not begin with ImageNet weights.
+        weight_decay: Adam's (L2); PIPNet's code has 5e-4 where it does not begin with ImageNet weights.
         schedule: of the learning rate.
 
     Raises:
