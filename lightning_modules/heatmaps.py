@@ -4,6 +4,8 @@ The centre of the top-left input pixel is (0, 0). A heatmap of stride k covers t
 centre of its cell c lies at input pixel k (c + 0.5) - 0.5. Letters: B images, N landmarks, h x w cells.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -44,13 +46,43 @@ def argmax(heatmaps: Tensor) -> Tensor:
     direction from the highest response to the second highest response", which would be a single move. NaN where the
     largest value is not finite: a diverged network finds nothing.
     """
-    width = heatmaps.shape[-1]
-    peak, cell = heatmaps.flatten(-2).max(dim=-1)
-    x, y = cell % width, cell // width
-    row = heatmaps.gather(-2, y[..., None, None].expand(*y.shape, 1, width)).squeeze(-2)  # (..., w)
-    column = heatmaps.gather(-1, x[..., None, None].expand(*x.shape, heatmaps.shape[-2], 1)).squeeze(-1)  # (..., h)
-    found = torch.stack([x + _quarter(row, x), y + _quarter(column, y)], dim=-1)
-    return found.masked_fill(~peak.isfinite().unsqueeze(-1), torch.nan)
+    peak = _Peak.of(heatmaps)
+    steps = [_quarter(line, at) for line, at in zip(peak.lines, peak.cell, strict=True)]
+    return peak.point(*steps)
+
+
+def neighbour_mean(heatmaps: Tensor) -> Tensor:
+    """The mean place (..., 2) as (x, y) of the largest value's cell and its four neighbours, weighted by their values.
+
+    Of heatmaps (..., h, w); values below 0 weigh nothing. NaN where the largest value is not finite or not above 0.
+    """
+    peak = _Peak.of(heatmaps)
+    sides = [_sides(line, at) for line, at in zip(peak.lines, peak.cell, strict=True)]
+    total = peak.value + sum(after + before for after, before in sides)
+    found = peak.point(*((after - before) / total for after, before in sides))
+    return found.masked_fill(~(peak.value > 0).unsqueeze(-1), torch.nan)
+
+
+class _Peak(NamedTuple):
+    """The largest values (...) of heatmaps (..., h, w)."""
+
+    value: Tensor
+    cell: tuple[Tensor, Tensor]  # x and y (...)
+    lines: tuple[Tensor, Tensor]  # its row (..., w) and its column (..., h)
+
+    @classmethod
+    def of(cls, heatmaps: Tensor) -> "_Peak":
+        width = heatmaps.shape[-1]
+        value, cell = heatmaps.flatten(-2).max(dim=-1)
+        x, y = cell % width, cell // width
+        row = heatmaps.gather(-2, y[..., None, None].expand(*y.shape, 1, width)).squeeze(-2)
+        column = heatmaps.gather(-1, x[..., None, None].expand(*x.shape, heatmaps.shape[-2], 1)).squeeze(-1)
+        return cls(value, (x, y), (row, column))
+
+    def point(self, along_x: Tensor, along_y: Tensor) -> Tensor:
+        """The cell moved by steps (...), NaN where the value is not finite."""
+        found = torch.stack([self.cell[0] + along_x, self.cell[1] + along_y], dim=-1)
+        return found.masked_fill(~self.value.isfinite().unsqueeze(-1), torch.nan)
 
 
 def _quarter(line: Tensor, at: Tensor) -> Tensor:
@@ -58,6 +90,13 @@ def _quarter(line: Tensor, at: Tensor) -> Tensor:
     last = line.shape[-1] - 1
     after, before = (line.gather(-1, (at + step).clamp(0, last).unsqueeze(-1)).squeeze(-1) for step in (1, -1))
     return 0.25 * (after - before).sign() * ((at > 0) & (at < last))
+
+
+def _sides(line: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Values (...) after and before positions (...) of lines (..., n), 0 where negative or beyond their ends."""
+    last = line.shape[-1] - 1
+    after, before = (line.gather(-1, (at + step).clamp(0, last).unsqueeze(-1)).squeeze(-1) for step in (1, -1))
+    return after.clamp_min(0) * (at < last), before.clamp_min(0) * (at > 0)
 
 
 def barycentre(heatmaps: Tensor) -> Tensor:

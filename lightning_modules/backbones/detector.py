@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lightning_modules.backbones.folded import folded
-from lightning_modules.backbones.timm_backbone import PACKAGED
+from lightning_modules.backbones.timm_models import PACKAGED
 from lightning_modules.base import LandmarkModule
 from lightning_modules.schedules import Schedule, Steps
 

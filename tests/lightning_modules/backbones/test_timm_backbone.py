@@ -10,8 +10,9 @@ import timm
 import torch
 from PIL import Image
 
-from lightning_modules.backbones import timm_backbone
-from lightning_modules.backbones.timm_backbone import PACKAGED, TimmBackbone
+from lightning_modules.backbones import timm_models
+from lightning_modules.backbones.timm_backbone import TimmBackbone
+from lightning_modules.backbones.timm_models import PACKAGED
 from tests.one_sentence import one_sentence
 
 
@@ -93,7 +94,7 @@ def test_packaged_weights_come_in_the_order_of_timms_layers():
     backbone = TimmBackbone("tf_efficientnet_lite0")
     backbone.load_imagenet()
     own = {key: v for key, v in backbone.body.state_dict().items() if not key.endswith("num_batches_tracked")}
-    theirs = timm_backbone._packaged_weights("tf_efficientnet_lite0")
+    theirs = timm_models._packaged_weights("tf_efficientnet_lite0")
     blocks = list(dict.fromkeys(re.findall(r"blocks\.\d+\.\d+", "\n".join(own))))
     seen = set()
     for key, value in own.items():
@@ -177,7 +178,7 @@ def test_packaged_weights_know_a_cat():
     """Whatever could be wrong about them, from colours to padding, would show: classes 281 to 285 of 1000 are cats."""
     backbone = TimmBackbone("tf_efficientnet_lite0").eval()
     backbone.load_imagenet()
-    theirs = timm_backbone._packaged_weights("tf_efficientnet_lite0")
+    theirs = timm_models._packaged_weights("tf_efficientnet_lite0")
     files = sorted(CATS.glob("*.jpg"))
     images = torch.stack([torch.from_numpy(middle(file)).permute(2, 0, 1) for file in files])
     with torch.no_grad():
