@@ -4,8 +4,6 @@ The centre of the top-left input pixel is (0, 0). A heatmap of stride k covers t
 centre of its cell c lies at input pixel k (c + 0.5) - 0.5. Letters: B images, N landmarks, h x w cells.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -46,57 +44,59 @@ def argmax(heatmaps: Tensor) -> Tensor:
     direction from the highest response to the second highest response", which would be a single move. NaN where the
     largest value is not finite: a diverged network finds nothing.
     """
-    peak = _Peak.of(heatmaps)
-    steps = [_quarter(line, at) for line, at in zip(peak.lines, peak.cell, strict=True)]
-    return peak.point(*steps)
+    peak, x, y = _peak(heatmaps)
+    row, column = _cross(heatmaps, x, y)
+    found = torch.stack([x + _quarter(row, x), y + _quarter(column, y)], dim=-1)
+    return found.masked_fill(~peak.isfinite().unsqueeze(-1), torch.nan)
 
 
-def neighbour_mean(heatmaps: Tensor) -> Tensor:
-    """The mean place (..., 2) as (x, y) of the largest value's cell and its four neighbours, weighted by their values.
+def bilinear_argmax(heatmaps: Tensor) -> Tensor:
+    """The mean place (..., 2) as (x, y) of four cells that meet at a corner, weighted by their values.
 
-    Of heatmaps (..., h, w); values below 0 weigh nothing. NaN where the largest value is not finite or not above 0.
+    They are the cell of the largest value of heatmaps (..., h, w), the larger of its two neighbours along x, that along
+    y, and the cell beside both; values below 0 weigh nothing. It is the point from which bilinear weights would share
+    a value of 1 out in the proportions of the four; in the middle of a broad peak it is off by nearly half a cell. NaN
+    where the largest value is not finite or not above 0.
     """
-    peak = _Peak.of(heatmaps)
-    sides = [_sides(line, at) for line, at in zip(peak.lines, peak.cell, strict=True)]
-    total = peak.value + sum(after + before for after, before in sides)
-    found = peak.point(*((after - before) / total for after, before in sides))
-    return found.masked_fill(~(peak.value > 0).unsqueeze(-1), torch.nan)
+    peak, x, y = _peak(heatmaps)
+    row, column = _cross(heatmaps, x, y)
+    step_x, step_y = (torch.where(_slope(line, at) < 0, -1, 1) for line, at in ((row, x), (column, y)))
+    height, width = heatmaps.shape[-2:]
+    # One of two neighbours is beyond the edge: the other is taken, or in a map of one line the cell itself
+    other_x, other_y = (
+        (at + step).clamp(0, last) for at, step, last in ((x, step_x, width - 1), (y, step_y, height - 1))
+    )
+    flat = heatmaps.flatten(-2)
+    places = torch.stack([x, other_x, x, other_x], dim=-1), torch.stack([y, y, other_y, other_y], dim=-1)
+    values = flat.gather(-1, places[1] * width + places[0]).clamp_min(0)
+    total = values.sum(dim=-1)
+    found = torch.stack([(values * place).sum(dim=-1) / total for place in places], dim=-1)
+    return found.masked_fill(~(peak.isfinite() & (peak > 0)).unsqueeze(-1), torch.nan)
 
 
-class _Peak(NamedTuple):
-    """The largest values (...) of heatmaps (..., h, w)."""
+def _peak(heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest value (...) of heatmaps (..., h, w), and x and y of its cell."""
+    value, cell = heatmaps.flatten(-2).max(dim=-1)
+    return value, cell % heatmaps.shape[-1], cell // heatmaps.shape[-1]
 
-    value: Tensor
-    cell: tuple[Tensor, Tensor]  # x and y (...)
-    lines: tuple[Tensor, Tensor]  # its row (..., w) and its column (..., h)
 
-    @classmethod
-    def of(cls, heatmaps: Tensor) -> "_Peak":
-        width = heatmaps.shape[-1]
-        value, cell = heatmaps.flatten(-2).max(dim=-1)
-        x, y = cell % width, cell // width
-        row = heatmaps.gather(-2, y[..., None, None].expand(*y.shape, 1, width)).squeeze(-2)
-        column = heatmaps.gather(-1, x[..., None, None].expand(*x.shape, heatmaps.shape[-2], 1)).squeeze(-1)
-        return cls(value, (x, y), (row, column))
+def _cross(heatmaps: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Row (..., w) and column (..., h) of cells (...)."""
+    height, width = heatmaps.shape[-2:]
+    row = heatmaps.gather(-2, y[..., None, None].expand(*y.shape, 1, width)).squeeze(-2)
+    return row, heatmaps.gather(-1, x[..., None, None].expand(*x.shape, height, 1)).squeeze(-1)
 
-    def point(self, along_x: Tensor, along_y: Tensor) -> Tensor:
-        """The cell moved by steps (...), NaN where the value is not finite."""
-        found = torch.stack([self.cell[0] + along_x, self.cell[1] + along_y], dim=-1)
-        return found.masked_fill(~self.value.isfinite().unsqueeze(-1), torch.nan)
+
+def _slope(line: Tensor, at: Tensor) -> Tensor:
+    """The value after less that before positions (...) of lines (..., n); at their ends 1 or -1, inwards."""
+    last = line.shape[-1] - 1
+    after, before = (line.gather(-1, (at + step).clamp(0, last).unsqueeze(-1)).squeeze(-1) for step in (1, -1))
+    return torch.where(at == 0, 1.0, torch.where(at == last, -1.0, after - before))
 
 
 def _quarter(line: Tensor, at: Tensor) -> Tensor:
     """A quarter, with the sign of the slope at positions (...) of lines (..., n); 0 at their ends."""
-    last = line.shape[-1] - 1
-    after, before = (line.gather(-1, (at + step).clamp(0, last).unsqueeze(-1)).squeeze(-1) for step in (1, -1))
-    return 0.25 * (after - before).sign() * ((at > 0) & (at < last))
-
-
-def _sides(line: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Values (...) after and before positions (...) of lines (..., n), 0 where negative or beyond their ends."""
-    last = line.shape[-1] - 1
-    after, before = (line.gather(-1, (at + step).clamp(0, last).unsqueeze(-1)).squeeze(-1) for step in (1, -1))
-    return after.clamp_min(0) * (at < last), before.clamp_min(0) * (at > 0)
+    return 0.25 * _slope(line, at).sign() * ((at > 0) & (at < line.shape[-1] - 1))
 
 
 def barycentre(heatmaps: Tensor) -> Tensor:

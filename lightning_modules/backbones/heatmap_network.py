@@ -27,5 +27,5 @@ class HeatmapNetwork(StridedBackbone):
         """See the class."""
         features = self.features(image)
         with torch.autocast(features.device.type, enabled=False):  # in bfloat16 the cells about a peak are equal
-            found: Tensor = self.head(features.float())
+            found: Tensor = self.head(features.to(self.backbone.mean.dtype))
         return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_modules.heatmaps import argmax, barycentre, neighbour_mean
+from lightning_modules.heatmaps import argmax, barycentre, bilinear_argmax
 
 
 class Decoding(ABC):
@@ -27,15 +27,16 @@ class QuarterOffset(Decoding):
 
 
 @dataclass(frozen=True)
-class NeighbourMean(Decoding):
-    """The mean place of the largest value's cell and its four neighbours, weighted by their values: GET_MAX as written.
+class Bilinear(Decoding):
+    """The mean place of the four cells about the peak, weighted by their values: GET_MAX as the paper has it.
 
-    The paper (section 5.3): "use interpolation and resample the numerical coordinates using 4 neighbouring pixel".
+    Section 5.3: "use interpolation and resample the numerical coordinates using 4 neighbouring pixel (bilinear
+    interpolation)"; how, it does not say.
     """
 
     def __call__(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """See `Decoding`; as sure as the largest value is high, cut to [0, 1]."""
-        return neighbour_mean(heatmaps), heatmaps.amax(dim=(-2, -1)).clamp(0, 1)
+        return bilinear_argmax(heatmaps), heatmaps.amax(dim=(-2, -1)).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -55,4 +56,4 @@ class Barycentre(Decoding):
 
 
 # Checkpoints hold the decoding among the hyperparameters; frozen dataclasses of numbers are safe to load.
-torch.serialization.add_safe_globals([QuarterOffset, NeighbourMean, Barycentre])
+torch.serialization.add_safe_globals([QuarterOffset, Bilinear, Barycentre])

@@ -106,7 +106,7 @@ class JensenShannon(HeatmapLoss):
         offsets = window(self.sigma).to(centres.device)
         target = Target.of(_precise(centres), self.sigma, offsets, height, width).maps(height, width).flatten(1)
         # Logarithms of what is summed, which softmax of extreme heatmaps would have rounded to 0
-        log_source = _precise(heatmaps).view(-1, height * width).log_softmax(dim=1)
+        log_source = _precise(heatmaps).reshape(-1, height * width).log_softmax(dim=1)
         log_middle = torch.logaddexp(log_source, target.log()) - math.log(2)
         divergence = log_source.exp() * (log_source - log_middle) + torch.xlogy(target, target) - target * log_middle
         return _of_known(divergence.sum(dim=1) / 2, known)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lightning_modules.heatmaps import argmax, barycentre, cell_to_pixel, pixel_to_cell, render, spread
+from lightning_modules.heatmaps import argmax, barycentre, bilinear_argmax, cell_to_pixel, pixel_to_cell, render, spread
 
 
 def test_cell_centres_by_hand():
@@ -117,3 +117,31 @@ def test_autocast_does_not_round_a_reading():
     with torch.autocast("cpu", torch.bfloat16):
         rounded = barycentre(heatmaps), spread(heatmaps)
     torch.testing.assert_close(rounded, (barycentre(heatmaps), spread(heatmaps)), atol=1e-4, rtol=0)
+
+
+def test_the_bilinear_reading_by_hand():
+    heatmap = torch.zeros(5, 6)
+    heatmap[2, 3], heatmap[2, 4], heatmap[1, 3], heatmap[1, 4] = 4.0, 2.0, 1.0, 1.0
+    heatmap[2, 2], heatmap[3, 3] = 1.5, -3.0  # the smaller neighbours
+    assert bilinear_argmax(heatmap).tolist() == pytest.approx([3 + 3 / 8, 2 - 2 / 8])
+    corner = torch.zeros(5, 6)
+    corner[0, 5], corner[1, 5], corner[0, 4] = 2.0, 1.0, -1.0
+    assert bilinear_argmax(corner).tolist() == pytest.approx([5.0, 1 / 3])
+    several = bilinear_argmax(torch.stack([heatmap, corner]).view(2, 1, 5, 6))
+    assert torch.equal(several, torch.stack([bilinear_argmax(heatmap), bilinear_argmax(corner)]).view(2, 1, 2))
+
+
+def test_bilinear_weights_are_found_again():
+    """A value shared out bilinearly over four cells is read at the point from which it was shared out."""
+    for x, y in ((3.3, 1.8), (0.2, 3.6), (4.0, 2.5), (2.0, 2.0)):
+        heatmap = torch.zeros(5, 6)
+        for column in (int(x), int(x) + 1):
+            for row in (int(y), int(y) + 1):
+                if row < 5 and column < 6:
+                    heatmap[row, column] = (1 - abs(x - column)) * (1 - abs(y - row))
+        assert bilinear_argmax(heatmap).tolist() == pytest.approx([x, y], abs=1e-6)
+
+
+def test_the_bilinear_reading_of_a_broken_heatmap_is_no_place():
+    for value in (torch.nan, torch.inf, 0.0, -1.0):
+        assert bilinear_argmax(torch.full((2, 4, 4), value)).isnan().all()

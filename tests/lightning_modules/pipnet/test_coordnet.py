@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import linear, relu
 
 from lightning_modules.pipnet import CoordNet
-from tests.lightning_modules.pipnet.dots import dots, fall
+from tests.lightning_modules.dots import dots, fall
 
 
 def small(**options):

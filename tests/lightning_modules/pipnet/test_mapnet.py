@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lightning_modules.pipnet import MapNet
-from tests.lightning_modules.pipnet.dots import dots, fall
+from tests.lightning_modules.dots import dots, fall
 
 
 def small(**options):

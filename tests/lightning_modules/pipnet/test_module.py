@@ -11,7 +11,7 @@ from torch import nn
 from lightning_modules.pipnet import CoordNet, MapNet, PIPNet
 from lightning_modules.pipnet.neighbours import Mean, RepeatedListMean
 from lightning_modules.schedules import Cosine, Steps
-from tests.lightning_modules.pipnet.dots import dots, fall
+from tests.lightning_modules.dots import dots, fall
 
 METHODS = {PIPNet: {"num_neighbours": 2, "stride": 16}, MapNet: {"stride": 16}, CoordNet: {"size": 64}}
 

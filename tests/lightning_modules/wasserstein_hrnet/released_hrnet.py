@@ -40,7 +40,7 @@ class Released:
         return relu(found + x)
 
     def module(self, maps, name):
-        """Blocks (four, in W18) on each map, then every map is the sum of all, enlarged bilinearly or halved step by step."""
+        """Blocks on each map, then every map is the sum of all, enlarged bilinearly or halved step by step."""
         maps = list(maps)
         for i in range(len(maps)):
             k = 0
