@@ -7,9 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_modules.metrics import FAILURE_RATES
+
 MODEL, MEAN_SHAPE = "model", "mean_shape"
 NUMBERS = {  # by predictor
-    MODEL: ("nme", "fr10", "fr10_landmarks", "auc10", "point_var"),
+    MODEL: ("nme", "fr10", "fr10_landmarks", "auc10", "point_var", *FAILURE_RATES),
     MEAN_SHAPE: ("nme", "fr10", "auc10"),
 }
 Values = Mapping[str, Mapping[str, Tensor]]  # predictor -> name of a metric -> its value
@@ -26,7 +28,8 @@ def subset_row(subset: str, size: int, values: Values) -> Row:
     suffix = "" if subset == "full" else f"/{subset}"
     row: Row = {"subset": subset, "faces": size}
     for predictor, metrics in values.items():
-        row |= {_column(predictor, key): round(float(metrics[key + suffix]), 4) for key in NUMBERS[predictor]}
+        keys = [key for key in NUMBERS[predictor] if key + suffix in metrics]  # validation has no other failure rates
+        row |= {_column(predictor, key): round(float(metrics[key + suffix]), 4) for key in keys}
     return row
 
 

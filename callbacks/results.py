@@ -46,8 +46,8 @@ class Results(Callback):
     """Writes the results of a test below ``test/``, in files whose names begin with `result_stem`.
 
     - ``.csv``: NME, FR10 (of faces), FR10 of landmarks (share of single landmarks whose error exceeds 0.10 of the
-      normaliser), all in percent, AUC10 in [0, 1] and Point-Var in percent squared (`point_variance`), of all faces and
-      by subset.
+      normaliser), all in percent, AUC10 in [0, 1], Point-Var in percent squared (`point_variance`), and failure rates
+      at other thresholds (`FAILURE_RATES`), of all faces and by subset.
     - ``_ced.csv``: the cumulative error distribution: the share, in [0, 1], of faces whose NME, and of single landmarks
       whose error, is at most a threshold in percent.
     - ``_landmarks.csv``: error and FR10 of each landmark, and its place on the mean face, in shares of the crop's side.
@@ -78,7 +78,7 @@ class Results(Callback):
         """Begin with empty metrics."""
         names = trainer.datamodule.subset_names
         predictors = [MODEL, MEAN_SHAPE] if bool(pl_module.mean_shape.any()) else [MODEL]
-        self.metrics = {predictor: face_metrics(names).to(pl_module.device) for predictor in predictors}
+        self.metrics = {predictor: face_metrics(names, True).to(pl_module.device) for predictor in predictors}
         self.tables = {predictor: face_tables().to(pl_module.device) for predictor in predictors}
         self.within = {radius: AccuracyByLandmark().to(pl_module.device) for radius in trainer.datamodule.radii}
         self.faces = []

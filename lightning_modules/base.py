@@ -50,8 +50,8 @@ class LandmarkModule(LightningModule):
             self._check_count(data)
             self.markup = data.markup.name
             self.mean_shape.copy_(data.mean_shape())
-        metrics = face_metrics(data.subset_names)
-        self.val_metrics, self.test_metrics = metrics.clone(prefix="val/"), metrics.clone(prefix="test/")
+        self.val_metrics = face_metrics(data.subset_names).clone(prefix="val/")
+        self.test_metrics = face_metrics(data.subset_names, failure_rates=True).clone(prefix="test/")
 
     def _check_labels(self, data: Any) -> None:
         if not data.num_landmarks:

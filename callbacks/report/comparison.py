@@ -10,6 +10,15 @@ from callbacks.report.run import Like, Measurement, Run
 
 NONE = "\u2013"  # a dash
 LOWER_IS_BETTER = {"nme": True, "fr10": True, "fr10_landmarks": True, "auc10": False, "point_var": True}
+FAILURE_RATES = (
+    "fr08",
+    "fr10",
+    "fr05_landmarks",
+    "fr08_landmarks",
+    "fr10_landmarks",
+    "fr15_landmarks",
+    "fr20_landmarks",
+)
 VALIDATION = (
     "class_path",
     "root",
@@ -51,6 +60,12 @@ class Comparison:
         """The columns that all tests have; results made before there was Point-Var have none."""
         return [key for key in LOWER_IS_BETTER if all(key in test.full for test in self.tests.values())]
 
+    @property
+    def failure_rates(self) -> list[str]:
+        """The columns of failure rates at all thresholds; none where a test was made before there were others."""
+        has_all = all(key in test.full for key in FAILURE_RATES for test in self.tests.values())
+        return list(FAILURE_RATES) if has_all else []
+
     def rows(self, subset: str = "full") -> dict[str, Row]:
         """The numbers of a subset by title."""
         return {title: next(row for row in test.rows if row["subset"] == subset) for title, test in self.tests.items()}
@@ -58,7 +73,7 @@ class Comparison:
     def best(self, key: str, subset: str = "full") -> set[str]:
         """The titles of the tests with the best value; none where all are equal."""
         values = {title: row[key] for title, row in self.rows(subset).items()}
-        best = min(values.values()) if LOWER_IS_BETTER[key] else max(values.values())
+        best = min(values.values()) if LOWER_IS_BETTER.get(key, True) else max(values.values())
         titles = {title for title, value in values.items() if value == best}
         return titles if len(titles) < len(values) else set()
 

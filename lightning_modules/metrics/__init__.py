@@ -1,6 +1,7 @@
 """Evaluation metrics: functions of tensors in `functional`, torchmetrics classes that keep rows in `faces`."""
 
 from lightning_modules.metrics.faces import (
+    FAILURE_RATES,
     AccuracyByLandmark,
     AreaUnderCurve,
     CumulativeErrorDistribution,
@@ -25,6 +26,7 @@ from lightning_modules.metrics.functional import (
 )
 
 __all__ = [
+    "FAILURE_RATES",
     "AccuracyByLandmark",
     "AreaUnderCurve",
     "CumulativeErrorDistribution",

@@ -5,7 +5,7 @@ sampler repeats samples to give every process as many.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -223,11 +223,26 @@ class AccuracyByLandmark(PerFaceMetric):
         return accuracy_within(error)
 
 
-def face_metrics(subset_names: Sequence[str]) -> MetricCollection:
+# What a test measures beside the failure rates at 0.10, by name: of faces and of single landmarks, at the thresholds of
+# the Wasserstein heatmap paper's Tables 1, 2 and 10.
+FAILURE_RATES: Mapping[str, tuple[type[FailureRate], float]] = {
+    "fr08": (FailureRate, 0.08),
+    "fr05_landmarks": (LandmarkFailureRate, 0.05),
+    "fr08_landmarks": (LandmarkFailureRate, 0.08),
+    "fr15_landmarks": (LandmarkFailureRate, 0.15),
+    "fr20_landmarks": (LandmarkFailureRate, 0.20),
+}
+
+
+def face_metrics(subset_names: Sequence[str], failure_rates: bool = False) -> MetricCollection:
     """NME, FR and AUC at 0.10 and Point-Var over all faces, and by subset as ``nme/<name>`` and so on.
 
     ``nme``, ``fr10`` (share of faces) and ``fr10_landmarks`` (share of single landmarks) are in percent, ``auc10`` is
     in [0, 1], ``point_var`` in percent squared.
+
+    Args:
+        subset_names: of the columns of ``subsets``, in their order.
+        failure_rates: `FAILURE_RATES` too.
     """
     metrics: dict[str, Metric | MetricCollection] = {}
     for subset, suffix in [(None, ""), *((i, f"/{name}") for i, name in enumerate(subset_names))]:
@@ -236,6 +251,8 @@ def face_metrics(subset_names: Sequence[str]) -> MetricCollection:
         metrics[f"fr10_landmarks{suffix}"] = LandmarkFailureRate(0.10, subset=subset)
         metrics[f"auc10{suffix}"] = AreaUnderCurve(0.10, subset=subset)
         metrics[f"point_var{suffix}"] = PointVariance(subset=subset)
+        for name, (kind, threshold) in FAILURE_RATES.items() if failure_rates else ():
+            metrics[f"{name}{suffix}"] = kind(threshold, subset=subset)
     # Groups, named: rows are kept once for each way to measure, from the first batch on, and no comparison of values
     # decides it.
     variances = [name for name, metric in metrics.items() if isinstance(metric, PointVariance)]

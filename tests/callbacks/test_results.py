@@ -89,7 +89,10 @@ def test_the_table_is_that_of_a_loop_over_the_faces(folder, evaluated):
         members = [column < 0 or bool(sample["subsets"][column]) for sample in samples]
         assert int(row["faces"]) == sum(members)
         assert float(row["point_var"]) == pytest.approx(variance[members].mean(), rel=1e-4)
-        assert float(row["fr10_landmarks"]) == pytest.approx(100 * (single[members] > 10).mean(), abs=1e-3)
+        for at in (5, 8, 10, 15, 20):
+            share = 100 * (single[members] > at).mean()
+            assert float(row[f"fr{at:02}_landmarks"]) == pytest.approx(share, abs=1e-3)
+        assert float(row["fr08"]) == pytest.approx(100 * (model[members] > 8).mean(), abs=1e-3)
         for prefix, errors in (("", model[members]), ("mean_shape_", shape[members])):
             assert float(row[f"{prefix}nme"]) == pytest.approx(errors.mean(), abs=1e-3)
             assert float(row[f"{prefix}fr10"]) == pytest.approx(100 * (errors > 10).mean(), abs=1e-3)

@@ -45,6 +45,9 @@ def brute_force(pred, target, norm, index, subsets):
         table[f"nme{suffix}"] = 100 * sum(nme) / len(nme)
         table[f"fr10{suffix}"] = 100 * sum(value > 0.10 for value in nme) / len(nme)
         table[f"fr10_landmarks{suffix}"] = 100 * sum(value > 0.10 for value in single) / len(single)
+        for at in (5, 8, 15, 20):
+            table[f"fr{at:02}_landmarks{suffix}"] = 100 * sum(value > at / 100 for value in single) / len(single)
+        table[f"fr08{suffix}"] = 100 * sum(value > 0.08 for value in nme) / len(nme)
         table[f"auc10{suffix}"] = sum(max(0.0, 1 - value / 0.10) for value in nme) / len(nme)
         table[f"point_var{suffix}"] = sum(variance) / len(variance)
     return table
@@ -128,7 +131,7 @@ def test_cumulative_error_distribution_of_a_subset():
 
 def test_agrees_with_brute_force_whatever_the_batches():
     everyone = make_batch(np.arange(101))
-    whole, batched = face_metrics(SUBSETS), face_metrics(SUBSETS)
+    whole, batched = face_metrics(SUBSETS, failure_rates=True), face_metrics(SUBSETS, failure_rates=True)
     whole.update(*everyone)
     for rows in np.array_split(np.random.default_rng(3).permutation(101), 9):
         batched.update(*make_batch(rows))
@@ -137,7 +140,7 @@ def test_agrees_with_brute_force_whatever_the_batches():
 
 
 def test_repeats_are_dropped():
-    once, repeated = face_metrics(SUBSETS), face_metrics(SUBSETS)
+    once, repeated = face_metrics(SUBSETS, failure_rates=True), face_metrics(SUBSETS, failure_rates=True)
     once.update(*make_batch(np.arange(101)))
     for rows in (np.arange(60), np.arange(101), np.array([0, 0, 0, 100, 100])):
         repeated.update(*make_batch(rows))
@@ -154,8 +157,8 @@ def test_the_first_of_two_errors_of_a_sample_counts():
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
 def test_an_empty_set_is_nan():
-    assert all(np.isnan(value) for value in compute(face_metrics(SUBSETS)).values())
-    metrics = face_metrics(SUBSETS)
+    assert all(np.isnan(value) for value in compute(face_metrics(SUBSETS, failure_rates=True)).values())
+    metrics = face_metrics(SUBSETS, failure_rates=True)
     pred, target, norm, index, _ = make_batch(np.arange(4))
     metrics.update(pred, target, norm, index, torch.tensor([[True, False]] * 4))
     values = compute(metrics)
@@ -177,7 +180,7 @@ def test_errors_name_the_sample():
     pred, target, norm, index, subsets = make_batch(np.arange(10, 20))
     norm[3] = 0
     with pytest.raises(ValueError, match="sample 13: the normaliser is zero"):
-        face_metrics(SUBSETS).update(pred, target, norm, index, subsets)
+        face_metrics(SUBSETS, failure_rates=True).update(pred, target, norm, index, subsets)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +202,7 @@ def test_a_collection_updates_its_rows_once(monkeypatch):
     updates = []
     original = PerFaceMetric.update
     monkeypatch.setattr(PerFaceMetric, "update", lambda self, *args: (updates.append(self), original(self, *args)))
-    metrics = face_metrics(SUBSETS)
+    metrics = face_metrics(SUBSETS, failure_rates=True)
     for epoch in range(2):
         for rows in np.array_split(np.arange(101), 4):
             metrics.update(*make_batch(rows, seed=epoch))
@@ -209,7 +212,7 @@ def test_a_collection_updates_its_rows_once(monkeypatch):
 
 
 def test_perfect_first_batch_does_not_tie_different_metrics():
-    metrics = face_metrics(SUBSETS)
+    metrics = face_metrics(SUBSETS, failure_rates=True)
     _, target, norm, index, subsets = make_batch(np.arange(50))
     metrics.update(target, target, norm, index, subsets)
     metrics.update(*make_batch(np.arange(50, 101)))
@@ -218,7 +221,7 @@ def test_perfect_first_batch_does_not_tie_different_metrics():
 
 
 def test_more_faces_after_a_result():
-    metrics = face_metrics(SUBSETS)
+    metrics = face_metrics(SUBSETS, failure_rates=True)
     metrics.update(*make_batch(np.arange(40)))
     assert compute(metrics) == pytest.approx(brute_force(*make_batch(np.arange(40))), rel=1e-5)
     metrics.update(*make_batch(np.arange(40, 101)))
@@ -226,7 +229,7 @@ def test_more_faces_after_a_result():
 
 
 def test_pickles_and_clones_keep_their_rows_to_themselves():
-    metrics = face_metrics(SUBSETS)
+    metrics = face_metrics(SUBSETS, failure_rates=True)
     metrics.update(*make_batch(np.arange(40)))
     before = compute(metrics)
     copies = [pickle.loads(pickle.dumps(metrics)), metrics.clone()]
@@ -240,7 +243,7 @@ def test_pickles_and_clones_keep_their_rows_to_themselves():
 
 
 def test_rows_stay_out_of_checkpoints():
-    metrics = face_metrics(SUBSETS)
+    metrics = face_metrics(SUBSETS, failure_rates=True)
     metrics.update(*make_batch(np.arange(40)))
     assert metrics.state_dict() == {}
 
