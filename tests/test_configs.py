@@ -19,6 +19,7 @@ TRAINER |= {"check_val_every_n_epoch": 1, "callbacks+": "tests.experiment.StopAf
 LOADING = {"batch_size": 2, "num_workers": 0}
 NARROW = {"injection_width": 8, "width": 8, "width_step": 4, "early_epochs": 1}  # LDEQ
 SMALL = {"backbone": "test_resnet", "pretrained": "false"}  # PIPNet and its baselines
+SMALL_HRNET = {"backbone": "hrnet_w18_small", "pretrained": "false"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def small(config):
     mixed = {"uda", "gssl"} & set(config.split("_"))
     data = {**LOADING} if mixed else {**LOADING, "size": 64}
     data |= {"num_train": 60, "num_test": 4} if config == "demo.yaml" else {"validation_fraction": 0.4}
-    network = NARROW if model["class_path"].endswith("LDEQ") else SMALL
+    network = {"LDEQ": NARROW, "HRNet": SMALL_HRNET}.get(model["class_path"].rpartition(".")[2], SMALL)
     network = {**network, "size": 64} if model["class_path"].endswith("CoordNet") else network
     of_data = "data.init_args.labelled.init_args" if mixed else "data.init_args"
     settings = {f"model.init_args.{key}": value for key, value in network.items()}

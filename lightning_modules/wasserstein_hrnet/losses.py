@@ -33,7 +33,7 @@ class Wasserstein(HeatmapLoss):
         solver: finds the plan.
 
     Raises:
-        ValueError: sigma or epsilon is not positive, or (when called) epsilon is too small for the solver.
+        ValueError: sigma or epsilon is not positive, or epsilon is too small for the solver.
     """
 
     sigma: float = 1.0
@@ -43,13 +43,21 @@ class Wasserstein(HeatmapLoss):
     def __post_init__(self) -> None:
         _check_sigma(self.sigma)
         if self.epsilon is not None and not 0 < self.epsilon < math.inf:
-            raise ValueError(f"epsilon is {self.epsilon}, expected more than 0 cells (null is a quarter of sigma)")
+            raise ValueError(
+                f"model.init_args.loss.init_args.epsilon is {self.epsilon}, expected more than 0 cells (null is a "
+                "quarter of sigma)"
+            )
+        self.solver.check(self.sigma, self.weight_of_entropy)
+
+    @property
+    def weight_of_entropy(self) -> float:
+        """Epsilon in cells."""
+        return self.sigma / 4 if self.epsilon is None else self.epsilon
 
     def __call__(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
         """See `HeatmapLoss`."""
         source, centres, known = _distributions(heatmaps), *_places(centres)
-        epsilon = self.sigma / 4 if self.epsilon is None else self.epsilon
-        cost, potential = self.solver(source.detach(), centres, self.sigma, epsilon)
+        cost, potential = self.solver(source.detach(), centres, self.sigma, self.weight_of_entropy)
         # The value is the cost, the gradient the potential: the difference in the inner brackets is 0.
         loss = cost + ((source - source.detach()) * potential).sum(dim=(-2, -1))
         return _of_known(loss, known)
@@ -143,7 +151,7 @@ def _precise(tensor: Tensor) -> Tensor:
 
 def _check_sigma(sigma: float) -> None:
     if not 0 < sigma < math.inf:
-        raise ValueError(f"sigma is {sigma}, expected more than 0 cells")
+        raise ValueError(f"model.init_args.loss.init_args.sigma is {sigma}, expected more than 0 cells")
 
 
 # Checkpoints hold the loss among the hyperparameters; frozen dataclasses of numbers are safe to load.

@@ -24,7 +24,7 @@ from lightning_modules.wasserstein_hrnet.quadtree import Quadtree, grid, quadtre
 from lightning_modules.wasserstein_hrnet.transport import RADIUS, Solver, Target, Transport, window
 
 EXPONENT = 85.0  # exp of it is still a float32
-MARGIN = 3  # cells about the window that are not pooled
+MARGIN = 1  # cells about the window that are not pooled
 AT_ONCE = 128  # pairs on a CPU: what is computed of them stays in its caches
 
 
@@ -40,7 +40,7 @@ class RecentredSinkhorn(Solver):
         pooled: pool far cells; else the same in several times the time, to compare with.
     """
 
-    iterations: tuple[int, ...] = (3, 3, 6, 18)
+    iterations: tuple[int, ...] = (2, 2, 4, 10)
     estimator: Literal["transport", "dual", "between"] = "transport"
     pooled: bool = True
 
@@ -48,15 +48,19 @@ class RecentredSinkhorn(Solver):
         if not self.iterations or min(self.iterations) < 1:
             raise ValueError(f"iterations is {list(self.iterations)}, expected numbers of at least 1")
 
-    @torch.no_grad()
-    def __call__(self, source: Tensor, centres: Tensor, sigma: float, epsilon: float) -> Transport:
+    def check(self, sigma: float, epsilon: float) -> None:
         """See `Solver`."""
         least = smallest_epsilon(sigma)
         if not epsilon >= least:
             raise ValueError(
-                f"epsilon is {epsilon:g} cells, expected at least {math.ceil(1e3 * least) / 1e3:g} for sigma "
-                f"{sigma:g}: below it exponents do not fit into float32"
+                f"model.init_args.loss.init_args.epsilon is {epsilon:g} cells, expected at least "
+                f"{math.ceil(1e3 * least) / 1e3:g} with sigma {sigma:g}: below it exponents do not fit into float32"
             )
+
+    @torch.no_grad()
+    def __call__(self, source: Tensor, centres: Tensor, sigma: float, epsilon: float) -> Transport:
+        """See `Solver`."""
+        self.check(sigma, epsilon)
         source = source if source.dtype == torch.float64 else source.float()
         pairs = AT_ONCE if source.device.type == "cpu" else max(1, len(source))
         with torch.autocast(source.device.type, enabled=False):

@@ -33,10 +33,14 @@ class Solver(ABC):
             source: (P, h, w), each non-negative with a sum of 1.
             centres: of the targets (P, 2) as (x, y) in cells, finite.
             sigma: of the targets, in cells.
-            epsilon: weight of the entropy, in cells.
+            epsilon: weight of the entropy, in cells; see `check`.
+        """
+
+    def check(self, sigma: float, epsilon: float) -> None:  # noqa: B027
+        """Refuse what the solver cannot take; by default nothing.
 
         Raises:
-            ValueError: the solver cannot take so small an epsilon.
+            ValueError: the epsilon is too small.
         """
 
 

@@ -191,8 +191,10 @@ def test_a_sigma_that_is_none_is_refused(loss, sigma):
 def test_an_epsilon_that_is_none_is_refused(epsilon):
     with pytest.raises(ValueError, match=rf"epsilon is {epsilon}, expected more than 0 cells"):
         Wasserstein(1.0, epsilon)
-    with pytest.raises(ValueError, match=r"epsilon is 0.01 cells, expected at least 0.083 for sigma 1: "):
-        Wasserstein(1.0, 0.01)(maps("noise"), points())
+    with pytest.raises(
+        ValueError, match=r"loss.init_args.epsilon is 0.01 cells, expected at least 0.083 with sigma 1: "
+    ):
+        Wasserstein(1.0, 0.01)
 
 
 @every

@@ -68,7 +68,7 @@ def gradient(source, potential):
 def test_maps_of_any_shape(height, width):
     centres = torch.tensor([[width * 0.3, height * 0.6], [width - 1.0, 0.0]])
     source = distributions("noise", centres, height, width)
-    cost, potential = RecentredSinkhorn()(source, centres, 1.0, 0.25)
+    cost, potential = RecentredSinkhorn((3, 3, 6, 18))(source, centres, 1.0, 0.25)
     expected, theirs = POT()(source, centres, 1.0, 0.25)
     assert potential.shape == (2, height, width)
     torch.testing.assert_close(cost, expected, rtol=1e-3, atol=1e-4)
@@ -199,7 +199,7 @@ def test_too_small_an_epsilon_is_refused_with_the_smallest(sigma):
     source = distributions("one-hot", centres)
     least = smallest_epsilon(sigma)
     with pytest.raises(
-        ValueError, match=rf"epsilon is {least / 2:g} cells, expected at least [\d.]+ for sigma {sigma:g}"
+        ValueError, match=rf"epsilon is {least / 2:g} cells, expected at least [\d.]+ with sigma {sigma:g}"
     ):
         RecentredSinkhorn()(source, centres, sigma, least / 2)
     for solver in (RecentredSinkhorn(), RecentredSinkhorn(pooled=False)):
