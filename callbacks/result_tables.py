@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from lightning_modules.metrics import FAILURE_RATES
+from lightning_modules.metrics import FAILURE_RATES, LANDMARK_THRESHOLDS, failures
 
 MODEL, MEAN_SHAPE = "model", "mean_shape"
 NUMBERS = {  # by predictor
@@ -55,10 +56,21 @@ def landmark_rows(tables: Values, mean_face: Tensor | None) -> list[Row]:
     return rows
 
 
-def face_rows(faces: Any, nme: Mapping[int, float]) -> list[Row]:
-    """A row for each face (index to NME), the worst first."""
-    order = sorted(nme, key=lambda index: -nme[index])
-    return [{"index": i, "nme": round(nme[i], 4), "image": faces.image[i], "annotation": faces.where(i)} for i in order]
+def face_numbers(errors: Tensor) -> list[dict[str, float]]:
+    """Of faces with point errors (B, N) the NME and the shares of landmarks above thresholds, all in percent.
+
+    Means over faces are NME and landmark-wise failure rates of the whole; so one can tell how sure these are.
+    """
+    columns = {"nme": errors.mean(dim=1)}
+    columns |= {name: failures(errors, threshold) for name, threshold in sorted(LANDMARK_THRESHOLDS.items())}
+    return [dict(zip(columns, row, strict=True)) for row in torch.stack(list(columns.values()), dim=1).tolist()]
+
+
+def face_rows(faces: Any, numbers: Mapping[int, Mapping[str, float]]) -> list[Row]:
+    """A row for each face (index to its `face_numbers`), the worst first."""
+    order = sorted(numbers, key=lambda index: -numbers[index]["nme"])
+    found = {index: {key: round(value, 4) for key, value in numbers[index].items()} for index in order}
+    return [{"index": i, **found[i], "image": faces.image[i], "annotation": faces.where(i)} for i in order]
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

@@ -20,6 +20,7 @@ from callbacks.result_tables import (
     MODEL,
     Row,
     curve_rows,
+    face_numbers,
     face_rows,
     landmark_rows,
     members_of,
@@ -29,7 +30,7 @@ from callbacks.result_tables import (
 from callbacks.run_folder import RunFolder
 from callbacks.trained_settings import Changed
 from datamodules.batch import LandmarkBatch
-from lightning_modules.metrics import AccuracyByLandmark, face_metrics, face_tables, normalized_mean_error
+from lightning_modules.metrics import AccuracyByLandmark, face_metrics, face_tables, point_errors
 
 HEADINGS = {  # of what is printed
     "nme": "NME %",
@@ -51,7 +52,8 @@ class Results(Callback):
     - ``_ced.csv``: the cumulative error distribution: the share, in [0, 1], of faces whose NME, and of single landmarks
       whose error, is at most a threshold in percent.
     - ``_landmarks.csv``: error and FR10 of each landmark, and its place on the mean face, in shares of the crop's side.
-    - ``_faces.csv``: the NME of each face, the worst first. ``_overlays.png``: drawings of some.
+    - ``_faces.csv``: NME and shares of failed landmarks of each face, the worst first.
+    - ``_overlays.png``: drawings of some.
     - ``.json``: what the numbers mean, the epoch and step that the weights are of, what is done otherwise than in
       their training, whatever else the method logged, and, where the data declares ``radii``, the share of faces, in
       percent, in which each landmark is within them (`meaning`).
@@ -67,7 +69,8 @@ class Results(Callback):
 
     def __init__(self, run: RunFolder, changed: Changed, drawn: int = 16) -> None:
         self.run, self.changed, self.drawn = run, changed, drawn
-        self.faces: list[tuple[int, float, float, tuple[int, ...]]] = []  # index, NME, normaliser, subsets
+        # Of each face its index, `face_numbers`, normaliser and subsets
+        self.faces: list[tuple[int, dict[str, float], float, tuple[int, ...]]] = []
         self.moment: tuple[int, int] | None = None
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
@@ -104,8 +107,8 @@ class Results(Callback):
             self.tables[predictor].update(found[predictor], truth, norm, index, subsets)
         for radius, accuracy in self.within.items():
             accuracy.update(found[MODEL], truth, radius.in_input(batch["crop"], side), index, subsets)
-        nme = normalized_mean_error(found[MODEL], truth, norm, index)
-        self.faces += zip(index.tolist(), nme.tolist(), (norm / side).tolist(), members_of(subsets), strict=True)
+        numbers = face_numbers(point_errors(found[MODEL], truth, norm, index))
+        self.faces += zip(index.tolist(), numbers, (norm / side).tolist(), members_of(subsets), strict=True)
 
     def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Print the table and write the files."""
@@ -116,7 +119,8 @@ class Results(Callback):
         if not trainer.is_global_zero:
             return
         data, dataset = trainer.datamodule, trainer.test_dataloaders.dataset
-        nme = {index: error for index, (error, _, _) in faces.items()}
+        numbers = {index: row for index, (row, _, _) in faces.items()}
+        nme = {index: row["nme"] for index, row in numbers.items()}
         sizes = {"full": len(faces)}
         for subset, name in enumerate(data.subset_names):
             sizes[name] = sum(subset in members for _, _, members in faces.values())
@@ -132,7 +136,7 @@ class Results(Callback):
         if MEAN_SHAPE in tables:
             mean_face = (pl_module.mean_landmarks(data.size) + 0.5) / data.size
         write_rows(_file(stem, "_landmarks.csv"), landmark_rows(tables, mean_face))
-        write_rows(_file(stem, "_faces.csv"), face_rows(dataset.faces, nme))
+        write_rows(_file(stem, "_faces.csv"), face_rows(dataset.faces, numbers))
         drawn = best_median_worst(nme, self.drawn)
         with trainer.precision_plugin.forward_context():
             sheet = draw_overlays(pl_module, dataset, drawn, data.markup.edges)

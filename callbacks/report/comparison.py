@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from callbacks.report.bootstrap import Difference
+from callbacks.report.bootstrap import differences as differences_by_face
 from callbacks.report.charts import Chart
 from callbacks.report.figures import compared_curves
 from callbacks.report.files import Row
@@ -65,6 +67,12 @@ class Comparison:
         """The columns of failure rates at all thresholds; none where a test was made before there were others."""
         has_all = all(key in test.full for key in FAILURE_RATES for test in self.tests.values())
         return list(FAILURE_RATES) if has_all else []
+
+    def differences(self) -> dict[str, dict[str, Difference]]:
+        """How each test but the first differs from it, by title; none where they do not tell their faces."""
+        first, *others = self.tests
+        found = {title: differences_by_face(self.tests[title].by_face, self.tests[first].by_face) for title in others}
+        return found if all(found.values()) else {}
 
     def rows(self, subset: str = "full") -> dict[str, Row]:
         """The numbers of a subset by title."""

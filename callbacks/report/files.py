@@ -9,7 +9,7 @@ from typing import Any
 Row = dict[str, Any]
 Points = list[tuple[float, float]]
 
-TEXT = ("subset", "normalizer", "box")  # columns that hold no numbers
+TEXT = ("subset", "normalizer", "box", "image", "annotation")  # columns that hold no numbers
 
 
 def read_metrics(path: Path) -> tuple[dict[str, Points], int, list[str]]:

@@ -44,6 +44,7 @@ class Measurement:
     about: dict[str, Any]
     ced: list[Row]
     landmarks: list[Row]
+    by_face: list[Row]
     sheet: Path | None
     moment: str  # of the training that the weights are of
     changed: str  # a sentence where the run's weights are others by now
@@ -222,11 +223,12 @@ def _measurement(run: Run, table: Path) -> Measurement:
         ValueError: the table is not as test writes it.
     """
     stem, missing, rows = table.stem, [], read_rows(table, TABLE)
-    parts: dict[str, Any] = {"about": {}, "ced": [], "landmarks": []}
+    parts: dict[str, Any] = {"about": {}, "ced": [], "landmarks": [], "by_face": []}
     readers = {
         "about": ("What the numbers mean", ".json", _about),
         "ced": ("The error curve", "_ced.csv", lambda path: read_rows(path, ("threshold_percent", "model"))),
         "landmarks": ("The error by landmark", "_landmarks.csv", lambda path: read_rows(path, ("landmark", "nme"))),
+        "by_face": ("The error by face", "_faces.csv", lambda path: read_rows(path, ("index", "nme"))),
     }
     for part, (what, end, read) in readers.items():
         try:

@@ -2,6 +2,7 @@
 
 from lightning_modules.metrics.faces import (
     FAILURE_RATES,
+    LANDMARK_THRESHOLDS,
     AccuracyByLandmark,
     AreaUnderCurve,
     CumulativeErrorDistribution,
@@ -20,6 +21,7 @@ from lightning_modules.metrics.functional import (
     area_under_curve,
     cumulative_error_distribution,
     failure_rate,
+    failures,
     normalized_mean_error,
     point_errors,
     point_variance,
@@ -27,6 +29,7 @@ from lightning_modules.metrics.functional import (
 
 __all__ = [
     "FAILURE_RATES",
+    "LANDMARK_THRESHOLDS",
     "AccuracyByLandmark",
     "AreaUnderCurve",
     "CumulativeErrorDistribution",
@@ -43,6 +46,7 @@ __all__ = [
     "face_metrics",
     "face_tables",
     "failure_rate",
+    "failures",
     "normalized_mean_error",
     "point_errors",
     "point_variance",

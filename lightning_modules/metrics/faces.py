@@ -232,6 +232,9 @@ FAILURE_RATES: Mapping[str, tuple[type[FailureRate], float]] = {
     "fr15_landmarks": (LandmarkFailureRate, 0.15),
     "fr20_landmarks": (LandmarkFailureRate, 0.20),
 }
+LANDMARK_THRESHOLDS = {"fr10_landmarks": 0.10} | {  # by name, of all failure rates of single landmarks
+    name: threshold for name, (kind, threshold) in FAILURE_RATES.items() if kind is LandmarkFailureRate
+}
 
 
 def face_metrics(subset_names: Sequence[str], failure_rates: bool = False) -> MetricCollection:

@@ -96,6 +96,11 @@ def failure_rate(error: Tensor, threshold: float = 0.10) -> Tensor:
     return 100 * (error > 100 * threshold).to(error.dtype).mean()
 
 
+def failures(error: Tensor, threshold: float = 0.10) -> Tensor:
+    """Share (B,) of each face's `point_errors` (B, N) that are strictly above the threshold, in percent."""
+    return 100 * (error > 100 * threshold).to(error.dtype).mean(dim=-1)
+
+
 def cumulative_error_distribution(nme: Tensor, threshold: float = 0.10, step: float = 1e-4) -> tuple[Tensor, Tensor]:
     """Share y in [0, 1] of faces whose NME (B,) is at most x, for x from 0 to the threshold (a fraction).
 

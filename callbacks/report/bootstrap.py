@@ -1,0 +1,47 @@
+"""How sure a difference between two tests of the same faces is."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from callbacks.report.files import Row
+
+DRAWS = 10_000
+
+
+class Difference(NamedTuple):
+    """The mean of one test less that of another, and the interval that holds 95 of 100 redrawn sets of faces."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return not self.low <= 0 <= self.high
+
+
+def differences(rows: Sequence[Row], base: Sequence[Row]) -> dict[str, Difference]:
+    """Of all numbers that two tables have by face; none where their faces are not the same.
+
+    The bootstrap is paired: faces are drawn with replacement, and both tests are of the same draw.
+    """
+    ours, theirs = ({int(row["index"]): row for row in table} for table in (rows, base))
+    if not ours or ours.keys() != theirs.keys():
+        return {}
+    first = next(iter(ours.values()))
+    keys = [key for key in first if key == "nme" or key.endswith("_landmarks")]
+    columns = {key: _column(ours, key) - _column(theirs, key) for key in keys if key in next(iter(theirs.values()))}
+    for at in (8, 10):
+        columns[f"fr{at:02}"] = sum(sign * 100.0 * (_column(of, "nme") > at) for of, sign in ((ours, 1), (theirs, -1)))
+    drawn = np.random.default_rng(0).multinomial(len(ours), np.full(len(ours), 1 / len(ours)), DRAWS) / len(ours)
+    return {
+        key: Difference(float(values.mean()), *map(float, np.quantile(drawn @ values, (0.025, 0.975))))
+        for key, values in columns.items()
+    }
+
+
+def _column(rows: Mapping[int, Row], key: str) -> np.ndarray:
+    return np.array([rows[index][key] for index in sorted(rows)])

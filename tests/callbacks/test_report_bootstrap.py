@@ -1,0 +1,50 @@
+"""Differences between tests, with intervals."""
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from callbacks.report.bootstrap import differences
+
+
+def table(nme, failed):
+    return [
+        {"index": float(i), "nme": n, "fr10_landmarks": f} for i, (n, f) in enumerate(zip(nme, failed, strict=True))
+    ]
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(1)
+    base = rng.gamma(4, 2, 300)
+    return table(base, rng.random(300)), table(base + rng.normal(0.3, 1, 300), rng.random(300))
+
+
+def test_the_interval_is_that_of_scipy(pair):
+    base, other = pair
+    found = differences(other[::-1], base)  # rows are in the order of their errors
+    change = np.array([o["nme"] - b["nme"] for o, b in zip(other, base, strict=True)])
+    theirs = bootstrap((change,), np.mean, n_resamples=20_000, method="percentile", rng=0).confidence_interval
+    assert found["nme"].mean == pytest.approx(change.mean())
+    assert found["nme"][1:] == pytest.approx(theirs, abs=0.01)
+    assert found["nme"].sure
+    assert not found["fr10_landmarks"].sure
+    failed = [(o["nme"] > 8) * 100.0 - (b["nme"] > 8) * 100.0 for o, b in zip(other, base, strict=True)]
+    assert found["fr08"].mean == pytest.approx(np.mean(failed))
+    assert found["fr08"].low < found["fr08"].mean < found["fr08"].high
+
+
+def test_the_same_test_does_not_differ(pair):
+    assert set(differences(pair[0], pair[0]).values()) == {(0.0, 0.0, 0.0)}
+    assert not differences(pair[0], pair[0])["nme"].sure
+
+
+def test_other_faces_are_not_compared(pair):
+    base, other = pair
+    assert differences(other[1:], base) == {}
+    assert differences([], []) == {}
+
+
+def test_a_test_from_before_there_were_failures_by_face_has_its_nme(pair):
+    base = [{"index": row["index"], "nme": row["nme"]} for row in pair[0]]
+    assert set(differences(pair[1], base)) == {"nme", "fr08", "fr10"}
