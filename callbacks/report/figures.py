@@ -15,6 +15,7 @@ TONES = {"train": "train", "val": "model"}
 RATE = "Learning rate"
 SMALL, WIDE = (400.0, 290.0), (560.0, 360.0)  # of charts: three a line, or two with names at their curves
 FACE = 520  # side of the mean face's drawing, in its own units
+FACES_END, LANDMARKS_END = 10.0, 30.0  # of error curves, in percent of the normaliser
 LARGEST = 30.0  # radius of a disc there: larger ones would hide the face and each other
 
 
@@ -27,24 +28,26 @@ def error_curves(test: Measurement) -> Chart | None:
         ("mean_shape", "mean shape", "mean", False),
         ("mean_shape_landmarks", "its landmarks", "mean", True),
     ):
-        if points := _curve(test, column):
+        if points := _curve(test, column, FACES_END):
             lines.append(Line(f"{label} {points[-1][1]:.0f} %", points, tone, dashed))
     return _distribution("Cumulative error distribution", "% of faces (solid), landmarks (dashed)", lines)
 
 
 def compared_curves(tests: Mapping[str, Measurement], tones: Mapping[str, str], landmarks: bool) -> Chart | None:
-    """One curve for each of several tests (by title): of faces or of single landmarks."""
+    """One curve for each of several tests (by title): of faces, or of single landmarks, of which some are far off."""
     lines = []
     for title, test in tests.items():
-        if points := _curve(test, "model_landmarks" if landmarks else "model"):
+        column, end = ("model_landmarks", LANDMARKS_END) if landmarks else ("model", FACES_END)
+        if points := _curve(test, column, end):
             lines.append(Line(f"{points[-1][1]:.0f} % {title}", points, tones[title], bool(test.variant)))
     of = "single landmarks" if landmarks else "faces"
     return _distribution(f"Cumulative error distribution of {of}", f"% of {of}", lines)
 
 
-def _curve(test: Measurement, column: str) -> list[tuple[float, float]]:
-    """Thresholds and shares in percent, every fifth of them, which the eye cannot tell from all."""
-    points = [(row["threshold_percent"], 100 * row[column]) for row in test.ced if column in row]
+def _curve(test: Measurement, column: str, end: float) -> list[tuple[float, float]]:
+    """Thresholds up to an end and shares in percent, every fifth of them, which the eye cannot tell from all."""
+    rows = [row for row in test.ced if column in row and row["threshold_percent"] <= end + 1e-9]
+    points = [(row["threshold_percent"], 100 * row[column]) for row in rows]
     return points[::5] + points[-1:]
 
 

@@ -31,7 +31,7 @@ def eyes(first, second, normalizer=0.5):
         {"landmark": 1.0, "nme": second, "fr10": 25.0, "x": 0.75, "y": 0.5},
     ]
     about = {"mean_normalizer": normalizer, "edges": [[0, 1]], "parts": {"eyes": [0, 1]}}
-    return Measurement("x", [{}], about, [], rows, None, "", "", ())
+    return Measurement("x", [{}], about, [], rows, [], None, "", "", ())
 
 
 def test_discs_are_as_large_as_errors():

@@ -221,7 +221,7 @@ def test_other_data_is_not_compared_but_another_model_is():
         values = {key.replace("_", ".", 1): {"trained": 0, "tested": 1} for key in changed}
         row = {"box": "image", "normalizer": "box-size", "faces": 5}
         about = {"data": "faces", "changed": values}
-        return Measurement("x", [row], about, [], [], None, "", "", ())
+        return Measurement("x", [row], about, [], [], [], None, "", "", ())
 
     assert of(model_shift=1).like == of().like
     assert of(data_faces_seed=1).like == Like("faces, faces_seed 1", "image", "box-size", 5)
