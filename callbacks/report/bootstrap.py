@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from callbacks.report.files import Row
 
 DRAWS = 10_000
@@ -28,20 +26,24 @@ def differences(rows: Sequence[Row], base: Sequence[Row]) -> dict[str, Differenc
 
     The bootstrap is paired: faces are drawn with replacement, and both tests are of the same draw.
     """
+    import numpy as np  # here, because --help is to answer at once
+
     ours, theirs = ({int(row["index"]): row for row in table} for table in (rows, base))
     if not ours or ours.keys() != theirs.keys():
         return {}
     first = next(iter(ours.values()))
     keys = [key for key in first if key == "nme" or key.endswith("_landmarks")]
-    columns = {key: _column(ours, key) - _column(theirs, key) for key in keys if key in next(iter(theirs.values()))}
+    order = sorted(ours)
+
+    def column(rows: Mapping[int, Row], key: str) -> np.ndarray:
+        return np.array([rows[index][key] for index in order])
+
+    columns = {key: column(ours, key) - column(theirs, key) for key in keys if key in theirs[order[0]]}
     for at in (8, 10):
-        columns[f"fr{at:02}"] = sum(sign * 100.0 * (_column(of, "nme") > at) for of, sign in ((ours, 1), (theirs, -1)))
+        failed = [100.0 * (column(rows, "nme") > at) for rows in (ours, theirs)]
+        columns[f"fr{at:02}"] = failed[0] - failed[1]
     drawn = np.random.default_rng(0).multinomial(len(ours), np.full(len(ours), 1 / len(ours)), DRAWS) / len(ours)
     return {
         key: Difference(float(values.mean()), *map(float, np.quantile(drawn @ values, (0.025, 0.975))))
         for key, values in columns.items()
     }
-
-
-def _column(rows: Mapping[int, Row], key: str) -> np.ndarray:
-    return np.array([rows[index][key] for index in sorted(rows)])
