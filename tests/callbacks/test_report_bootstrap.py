@@ -26,7 +26,7 @@ def test_the_interval_is_that_of_scipy(pair):
     change = np.array([o["nme"] - b["nme"] for o, b in zip(other, base, strict=True)])
     theirs = bootstrap((change,), np.mean, n_resamples=20_000, method="percentile", rng=0).confidence_interval
     assert found["nme"].mean == pytest.approx(change.mean())
-    assert found["nme"][1:] == pytest.approx(theirs, abs=0.01)
+    assert found["nme"][1:] == pytest.approx(theirs, abs=0.015)
     assert found["nme"].sure
     assert not found["fr10_landmarks"].sure
     failed = [(o["nme"] > 8) * 100.0 - (b["nme"] > 8) * 100.0 for o, b in zip(other, base, strict=True)]
