@@ -18,6 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ from tests.lightning_modules.wasserstein_hrnet.predictions import heatmaps
 SIDE = 64
 
 
-def problem(pairs: int, device: str) -> tuple[Tensor, Tensor]:
-    """Heatmaps (1, pairs, 64, 64) and points (1, pairs, 2)."""
-    centres = 2 + (SIDE - 4) * torch.rand(pairs, 2, generator=torch.Generator().manual_seed(0))
-    near, double = (heatmaps(kind, centres, SIDE, SIDE) for kind in ("near", "double"))
+def problem(pairs: int, device: str, side: int = SIDE) -> tuple[Tensor, Tensor]:
+    """Heatmaps (1, pairs, side, side) and points (1, pairs, 2)."""
+    centres = 2 + (side - 4) * torch.rand(pairs, 2, generator=torch.Generator().manual_seed(0))
+    near, double = (heatmaps(kind, centres, side, side) for kind in ("near", "double"))
     half = torch.arange(pairs).view(-1, 1, 1) % 2 == 0
     return torch.where(half, near, double).unsqueeze(0).to(device).requires_grad_(), centres.unsqueeze(0).to(device)
 
@@ -56,16 +57,16 @@ def ours(sigma: float, pairs: int, device: str) -> Callable[[], None]:
     return run
 
 
-def pots(sigma: float, full: bool) -> dict[str, Callable[[int], Any]]:
+def pots(sigma: float, full: bool, side: int = SIDE) -> dict[str, Callable[[int], Any]]:
     """POT's solvers, each on the pair of a number."""
-    logits, centres = problem(8, "cpu")
+    logits, centres = problem(8, "cpu", side)
     u = logits[0].detach().double().flatten(1).softmax(dim=1).numpy()
-    v = Target.of(centres[0].double(), sigma, window(sigma), SIDE, SIDE).maps(SIDE, SIDE).flatten(1).numpy()
-    cells = np.stack(np.divmod(np.arange(SIDE**2), SIDE)[::-1], axis=1).astype(float)
+    v = Target.of(centres[0].double(), sigma, window(sigma), side, side).maps(side, side).flatten(1).numpy()
+    cells = np.stack(np.divmod(np.arange(side**2), side)[::-1], axis=1).astype(float)
     whole = ot.dist(cells, cells, metric="euclidean")
 
     def solve(pair: int, method: str, windowed: bool) -> Any:
-        there = v[pair] > 0 if windowed else np.ones(SIDE**2, dtype=bool)
+        there = v[pair] > 0 if windowed else np.ones(side**2, dtype=bool)
         return ot.sinkhorn2(u[pair], v[pair][there], whole[:, there], sigma / 4, method=method, warn=False)
 
     found: dict[str, Callable[[int], Any]] = {
@@ -126,7 +127,7 @@ def main() -> None:
                 times = max(1, 64 // pairs)
                 seconds[pairs].append(min(timed(run) for _ in range(times)) / pairs)
             for name, solve in others.items():
-                seconds[name].append(timed(lambda solve=solve, turn=turn: solve(turn % 8)))  # type: ignore[misc]
+                seconds[name].append(timed(partial(solve, turn % 8)))
         print(f"\nsigma {sigma:g}")
         for name in others:
             print(f"  {name:26} {1e3 * statistics.median(seconds[name]):10.2f}")
