@@ -4,8 +4,23 @@ The centre of the top-left input pixel is (0, 0). A heatmap of stride k covers t
 centre of its cell c lies at input pixel k (c + 0.5) - 0.5. Letters: B images, N landmarks, h x w cells.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
+
+
+class HeatmapLoss(ABC):
+    """Loss of heatmaps (B, N, h, w) without activation against points (B, N, 2) as (x, y) in cells."""
+
+    @abstractmethod
+    def __call__(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
+        """Of each landmark (B, N), in float32 at least; 0 where the point is not finite."""
+
+    def mean(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
+        """Over the landmarks whose points are finite; 0 where there is none."""
+        known = centres.isfinite().all(dim=-1).sum().clamp_min(1)
+        return self(heatmaps, centres).sum() / known
 
 
 def cell_to_pixel(cell: Tensor, stride: float) -> Tensor:

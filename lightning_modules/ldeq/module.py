@@ -9,7 +9,7 @@ from torch import Tensor
 
 from datamodules.batch import LandmarkBatch
 from lightning_modules.base import LandmarkModule, LandmarkPrediction
-from lightning_modules.heatmaps import barycentre, cell_to_pixel, spread
+from lightning_modules.heatmaps import HeatmapLoss, barycentre, cell_to_pixel, pixel_to_cell, spread
 from lightning_modules.ldeq.implicit import Equilibrium, Gradient, Implicit, SingleStep
 from lightning_modules.ldeq.losses import MeanSquare, PointLoss
 from lightning_modules.ldeq.network import STRIDE, Cell, Stem, initialize
@@ -47,7 +47,7 @@ class LDEQ(LandmarkModule):
         early_epochs: epochs of ``early_gradient``.
         evaluation_iterations: forward budget of validation, test and prediction.
         video_iterations: forward budget of a video frame that starts from the last frame's equilibrium (RwR).
-        loss: on the decoded points.
+        loss: on the decoded points, or on the heatmaps, such as `lightning_modules.wasserstein_hrnet.Wasserstein`.
         lr: AdamW's peak learning rate, for the global batch (it is not rescaled with the number of GPUs).
         weight_decay: AdamW's.
         warmup: share of the training over which the learning rate rises; it then falls to zero along a cosine.
@@ -72,7 +72,7 @@ class LDEQ(LandmarkModule):
         early_epochs: int = 2,
         evaluation_iterations: int = 10,
         video_iterations: int = 2,
-        loss: PointLoss = MeanSquare(),
+        loss: PointLoss | HeatmapLoss = MeanSquare(),
         lr: float = 1e-3,
         weight_decay: float = 1e-4,
         warmup: float = 0.1,
@@ -182,11 +182,8 @@ class LDEQ(LandmarkModule):
 
     def training_step(self, batch: LandmarkBatch, batch_idx: int) -> Tensor:
         """Loss of the decoded equilibrium; where a gradient unrolls, later steps weigh more (1, 2, 3, ...)."""
-        size = batch["image"].shape[-1]
-        # A soft-argmax cannot leave the image; a landmark that augmentation moved out is sought at the border.
-        target = batch["landmarks"].clamp(-0.5, size - 0.5) / size
         found = self.equilibrium(batch["image"], self.current_epoch)
-        losses = [self.loss(self.decode(z) / size, target) for z in found.states]
+        losses = [self.loss_of(z, batch["landmarks"], batch["image"].shape[-1]) for z in found.states]
         weights = range(1, len(losses) + 1)
         loss = sum((w * value for w, value in zip(weights, losses, strict=True)), torch.zeros_like(losses[0]))
         loss = loss / sum(weights)
@@ -195,6 +192,15 @@ class LDEQ(LandmarkModule):
             self._log_training(found.solution)
         self._backward_solutions = found.backward
         return loss
+
+    def loss_of(self, z: Tensor, landmarks: Tensor, size: int) -> Tensor:
+        """Loss of heatmaps against landmarks (B, N, 2) in pixels of inputs whose side is ``size``."""
+        if isinstance(self.loss, HeatmapLoss):
+            maps = z[:, : self.num_landmarks]  # distributions but for their sums: a softmax of their logarithms is them
+            maps = maps.float().clamp_min(torch.finfo(torch.float32).tiny).log()
+            return self.loss.mean(maps, pixel_to_cell(landmarks, STRIDE))
+        # A soft-argmax cannot leave the image; a landmark that augmentation moved out is sought at the border.
+        return self.loss(self.decode(z) / size, landmarks.clamp(-0.5, size - 0.5) / size)
 
     def _log_training(self, solution: Solution) -> None:
         """Means over the epoch, and its worst residual."""

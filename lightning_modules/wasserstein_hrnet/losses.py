@@ -1,23 +1,14 @@
 """Losses of heatmaps: the paper's, and those that it compares with. Letters: B images, N landmarks, h x w cells."""
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lightning_modules.heatmaps import barycentre, render
+from lightning_modules.heatmaps import HeatmapLoss, barycentre, render
 from lightning_modules.wasserstein_hrnet.sinkhorn import RecentredSinkhorn
 from lightning_modules.wasserstein_hrnet.transport import Solver, Target, window
-
-
-class HeatmapLoss(ABC):
-    """Loss of heatmaps (B, N, h, w) without activation against points (B, N, 2) as (x, y) in cells."""
-
-    @abstractmethod
-    def __call__(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
-        """Of each landmark (B, N), in float32 at least; 0 where the point is not finite."""
 
 
 @dataclass(frozen=True)

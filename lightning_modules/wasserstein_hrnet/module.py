@@ -8,13 +8,13 @@ from torch import Tensor
 from datamodules.batch import LandmarkBatch
 from lightning_modules.backbones.detector import BackboneDetector
 from lightning_modules.base import LandmarkPrediction
-from lightning_modules.heatmaps import cell_to_pixel, pixel_to_cell
+from lightning_modules.heatmaps import HeatmapLoss, cell_to_pixel, pixel_to_cell
 from lightning_modules.wasserstein_hrnet.coordconv import add_coordinates
 from lightning_modules.wasserstein_hrnet.cpn import CascadedPyramid
 from lightning_modules.wasserstein_hrnet.decoding import Barycentre, Decoding
 from lightning_modules.wasserstein_hrnet.hourglass import StackedHourglassNetwork
 from lightning_modules.wasserstein_hrnet.hrnet import HRNetwork
-from lightning_modules.wasserstein_hrnet.losses import HeatmapLoss, Wasserstein
+from lightning_modules.wasserstein_hrnet.losses import Wasserstein
 from lightning_modules.wasserstein_hrnet.simple_baselines import SimpleBaselinesNetwork
 
 
@@ -55,9 +55,7 @@ class HeatmapModule(BackboneDetector):
     def training_step(self, batch: LandmarkBatch, batch_idx: int) -> Tensor:
         """The mean loss of the annotated landmarks."""
         centres = pixel_to_cell(batch["landmarks"], self.network.stride)
-        known = centres.isfinite().all(dim=-1).sum().clamp_min(1)
-        found = [self.loss(heatmaps, centres).sum() / known for heatmaps in self.network(batch["image"])]
-        loss = torch.stack(found).sum()
+        loss = torch.stack([self.loss.mean(heatmaps, centres) for heatmaps in self.network(batch["image"])]).sum()
         self.log("train/loss", loss, prog_bar=True)
         return loss
 

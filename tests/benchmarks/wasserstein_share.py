@@ -24,8 +24,9 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from lightning_modules.heatmaps import HeatmapLoss
 from lightning_modules.wasserstein_hrnet.hrnet import HRNetwork
-from lightning_modules.wasserstein_hrnet.losses import HeatmapL2, HeatmapLoss, Wasserstein
+from lightning_modules.wasserstein_hrnet.losses import HeatmapL2, Wasserstein
 from tests.benchmarks.wasserstein_speed import pots
 
 

@@ -9,6 +9,7 @@ from lightning_modules.ldeq import LDEQ
 from lightning_modules.ldeq.implicit import DampedUnrolling, Implicit, SingleStep, Unrolled
 from lightning_modules.ldeq.losses import MeanAbsolute, MeanSquare
 from lightning_modules.ldeq.solvers import Anderson, Broyden, FixedPoint
+from lightning_modules.wasserstein_hrnet import JensenShannon, Wasserstein
 
 
 def small(**options):
@@ -43,6 +44,37 @@ def silent(monkeypatch):
 @pytest.mark.parametrize("solver", [Anderson(4), FixedPoint(4), Broyden(4)], ids=lambda s: type(s).__name__)
 def test_loss_falls_on_its_own_batch(silent, way, solver):
     module = small(gradient=way, solver=solver, loss=MeanAbsolute())
+    optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(20):
+        loss = module.training_step(batch(), 0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("loss", [Wasserstein(1.0), JensenShannon(1.5)], ids=lambda loss: type(loss).__name__)
+def test_a_loss_of_heatmaps_is_that_of_the_equilibrium(silent, loss):
+    """Read as distributions, with their temperature; landmarks are beyond the crop or unknown too."""
+    module = small(gradient=Unrolled(2), loss=loss)
+    data = batch()
+    data["landmarks"][0, 0], data["landmarks"][1, 1] = torch.nan, -9.0
+    found = module.training_step(data, 0)
+    found.backward()
+    assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
+    expected = 0.0
+    with torch.no_grad():
+        for weight, z in zip((1, 2), module.equilibrium(data["image"], 5).states, strict=True):
+            u = z[:, :5] / z[:, :5].sum(dim=(2, 3), keepdim=True)
+            expected += weight / 3 * loss(u.log(), (data["landmarks"] + 0.5) / 4 - 0.5).sum().item() / 19
+    assert found.item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("way", [Implicit(), Unrolled(3)], ids=lambda w: type(w).__name__)
+def test_a_loss_of_heatmaps_falls(silent, way):
+    module = small(gradient=way, loss=Wasserstein(1.0))
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
     losses = []
     for _ in range(20):
