@@ -5,7 +5,9 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from cli import main
 from tests.drawn_faces import draw, random_face, save
 from tests.experiment import ROOT, run
 
@@ -24,9 +26,9 @@ def commands(lines):
     return [shlex.split(line, comments=True)[2:] for line in lines if line.startswith("python cli.py ")]
 
 
-def write_faces(header, split, count):
+def write_faces(header, split, count, seed):
     """Drawn faces in ``my_faces``, beside a table with README's columns."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     lines = [header]
     for index in range(count):
         face = random_face(rng, (60, 50), 25)
@@ -37,8 +39,8 @@ def write_faces(header, split, count):
 
 def write_my_faces(lines):
     header = next(line for line in lines if line.startswith("file,"))
-    for split, count in (("train", 20), ("test", 3)):
-        write_faces(header, split, count)
+    for seed, (split, count) in enumerate({"train": 20, "test": 3}.items()):
+        write_faces(header, split, count, seed)
 
 
 def test_the_example_of_own_images(tmp_path, monkeypatch):
@@ -64,16 +66,20 @@ def test_the_example_of_own_images(tmp_path, monkeypatch):
 def test_the_example_of_own_images_without_labels(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_my_faces(section("Your own images"))
-    Path("others").mkdir()
+    rng = np.random.default_rng(2)
     for index in range(3):
-        Path("my_faces", f"test_{index}.jpg").rename(f"others/{index}.jpg")
+        save(draw([random_face(rng, (60, 50), 25)], 120, 100), Path(f"others/{index}.jpg"))
     lines = section("Your own images without labels")
     inspect, fit, test = commands(lines)
     assert [command[0] for command in (inspect, fit, test)] == ["inspect", "fit", "test"]
     Path("mine_stc.yaml").write_text("\n".join(lines[: lines.index("python cli.py inspect --config mine_stc.yaml")]))
+    with pytest.raises(SystemExit) as end:
+        main(inspect)
+    assert end.value.code == 0  # no check failed
     batches = "--data.init_args.labelled.init_args.batch_size=2"
     short = ("--trainer.max_epochs=6", "--trainer.limit_train_batches=1", "--trainer.accelerator=cpu")
     assert run(*fit, *short, batches).model.tasks == (128, 64, 32, 32, 32)
     labels = sorted(path.name for path in Path("runs/mine_stc/pseudo_labels").iterdir())
     assert labels == [f"round_{number}.npz" for number in range(1, 6)]
     assert np.load("runs/mine_stc/pseudo_labels/round_5.npz")["landmarks"].shape == (3, 5, 2)
+    assert run(*test).trainer.callback_metrics["test/nme"] > 0
