@@ -95,13 +95,12 @@ class RecentredSinkhorn(Solver):
 
     def _reduced_cost(self, kernels: "_Kernels", pooled: Tensor, v: Tensor, g: Tensor, mass: Tensor) -> Tensor:
         """The cost (P,) by the estimator, from scaled target masses v and their potential g."""
-        kernel, reduced = kernels.pooled[-1], kernels.reduced
         found = []
         if self.estimator != "dual":
-            rows = (v @ kernel.T).clamp_min(torch.finfo(v.dtype).tiny)
-            found.append((pooled * (v @ (kernel * reduced).T) / rows).sum(dim=1))
+            rows = (v @ kernels.pooled[-1].T).clamp_min(torch.finfo(v.dtype).tiny)
+            found.append((pooled * (v @ kernels.costs.T) / rows).sum(dim=1))
         if self.estimator != "transport":
-            hard = torch.stack([(row - g).amin(dim=1) for row in reduced], dim=1)  # one square after the other
+            hard = torch.stack([(row - g).amin(dim=1) for row in kernels.reduced], dim=1)  # one square after the other
             found.append((pooled * hard).sum(dim=1) + (g * mass).sum(dim=1))
         return found[0] if len(found) == 1 else (2 * found[0] + found[1]) / 3
 
@@ -113,7 +112,8 @@ class _Kernels(NamedTuple):
     window: Tensor  # (M, 2)
     reduced: Tensor  # (K, M) distances from squares to the window's cells, less those to the middle
     pooled: tuple[Tensor, ...]  # (K, M) exp(-reduced / epsilon), for each epsilon
-    cells: Tensor  # (F, M) the same for all cells and the last epsilon
+    costs: Tensor  # (K, M) the last of them times the reduced distances
+    cells: Tensor  # (F, M) as it, for all cells
 
 
 _KERNELS: dict[tuple[Any, ...], _Kernels] = {}  # by the arguments of `_prepare`
@@ -140,6 +140,7 @@ def _prepare(
         targets.to(device),
         placed(reduced),
         tuple(placed((-reduced / epsilon).exp()) for epsilon in epsilons),
+        placed((-reduced / epsilons[-1]).exp() * reduced),
         placed((-reduced_cells / epsilons[-1]).exp()),
     )
 

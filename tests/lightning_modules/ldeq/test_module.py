@@ -10,24 +10,13 @@ from lightning_modules.ldeq.implicit import DampedUnrolling, Implicit, SingleSte
 from lightning_modules.ldeq.losses import MeanAbsolute, MeanSquare
 from lightning_modules.ldeq.solvers import Anderson, Broyden, FixedPoint
 from lightning_modules.wasserstein_hrnet import JensenShannon, Wasserstein
+from tests.lightning_modules.dots import dots, fall
 
 
 def small(**options):
     torch.manual_seed(0)
     settings = {"injection_width": 16, "width": 16, "width_step": 4, "depth": 2, "lr": 3e-3, **options}
     return LDEQ(5, **settings)
-
-
-def batch(faces=4, size=64):
-    """Bright dots on black, one a landmark, each of its own colour."""
-    generator = torch.Generator().manual_seed(1)
-    landmarks = 8 + torch.randint(0, size - 16, (faces, 5, 2), generator=generator).float()
-    image = torch.zeros(faces, 3, size, size, dtype=torch.uint8)
-    colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]])
-    for face in range(faces):
-        for (x, y), colour in zip(landmarks[face].int().tolist(), colours, strict=True):
-            image[face, :, y - 3 : y + 4, x - 3 : x + 4] = colour.view(3, 1, 1)
-    return {"image": image, "landmarks": landmarks, "norm": torch.full((faces,), 32.0), "index": torch.arange(faces)}
 
 
 @pytest.fixture
@@ -42,16 +31,8 @@ def silent(monkeypatch):
     "way", [Implicit(), SingleStep(), DampedUnrolling(2), Unrolled(3)], ids=lambda w: type(w).__name__
 )
 @pytest.mark.parametrize("solver", [Anderson(4), FixedPoint(4), Broyden(4)], ids=lambda s: type(s).__name__)
-def test_loss_falls_on_its_own_batch(silent, way, solver):
-    module = small(gradient=way, solver=solver, loss=MeanAbsolute())
-    optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
-    losses = []
-    for _ in range(20):
-        loss = module.training_step(batch(), 0)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+def test_loss_falls_on_its_own_dots(silent, way, solver):
+    losses = fall(small(gradient=way, solver=solver, loss=MeanAbsolute()), lr=3e-3)
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -59,7 +40,7 @@ def test_loss_falls_on_its_own_batch(silent, way, solver):
 def test_a_loss_of_heatmaps_is_that_of_the_equilibrium(silent, loss):
     """Read as distributions, with their temperature; landmarks are beyond the crop or unknown too."""
     module = small(gradient=Unrolled(2), loss=loss)
-    data = batch()
+    data = dots()
     data["landmarks"][0, 0], data["landmarks"][1, 1] = torch.nan, -9.0
     found = module.training_step(data, 0)
     found.backward()
@@ -74,37 +55,29 @@ def test_a_loss_of_heatmaps_is_that_of_the_equilibrium(silent, loss):
 
 @pytest.mark.parametrize("way", [Implicit(), Unrolled(3)], ids=lambda w: type(w).__name__)
 def test_a_loss_of_heatmaps_falls(silent, way):
-    module = small(gradient=way, loss=Wasserstein(1.0))
-    optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
-    losses = []
-    for _ in range(20):
-        loss = module.training_step(batch(), 0)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = fall(small(gradient=way, loss=Wasserstein(1.0)), lr=3e-3)
     assert losses[-1] < 0.8 * losses[0]
 
 
 def test_first_epochs_use_the_early_gradient(silent, monkeypatch):
     module = small(early_epochs=2, early_gradient=Unrolled(3), gradient=Implicit())
-    assert [len(module.equilibrium(batch()["image"], epoch).states) for epoch in (0, 1, 2)] == [3, 3, 1]
+    assert [len(module.equilibrium(dots()["image"], epoch).states) for epoch in (0, 1, 2)] == [3, 3, 1]
 
 
 def test_later_unrolled_steps_weigh_more(silent):
     module = small(gradient=Unrolled(3), loss=MeanSquare())
-    data = batch()
+    data = dots()
     states = module.eval().equilibrium(data["image"], 5).states
     losses = [(module.decode(z) / 64 - data["landmarks"] / 64).square().mean().item() for z in states]
     expected = (losses[0] + 2 * losses[1] + 3 * losses[2]) / 6
     assert module.training_step(data, 0).item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_prediction_does_not_depend_on_its_batch():
+def test_a_prediction_does_not_depend_on_its_dots():
     module = small(evaluation_iterations=30).double().eval()  # float64: sums in another order differ by 1e-15 only
     with torch.no_grad():  # make samples converge at different times
         module.cell.merge[0].weight[:, :5] *= 0.5
-    images = batch(faces=6)["image"]
+    images = dots(faces=6)["image"]
     images[3] = 255
     together = module(images)
     assert len(set(module._solved.iterations.tolist())) > 1
@@ -114,7 +87,7 @@ def test_a_prediction_does_not_depend_on_its_batch():
 
 
 def test_landmarks_lie_in_the_image_and_confidence_in_0_1():
-    prediction = small().eval()(batch()["image"])
+    prediction = small().eval()(dots()["image"])
     assert prediction.landmarks.shape == (4, 5, 2)
     assert (prediction.landmarks > -0.5).all()
     assert (prediction.landmarks < 63.5).all()
@@ -124,14 +97,14 @@ def test_landmarks_lie_in_the_image_and_confidence_in_0_1():
 
 def test_extra_maps_are_carried_but_not_decoded():
     module = small(extra_maps=3).eval()
-    _, z0 = module.inject(batch()["image"])
+    _, z0 = module.inject(dots()["image"])
     assert z0.shape == (4, 8, 16, 16)
-    assert module(batch()["image"]).landmarks.shape == (4, 5, 2)
+    assert module(dots()["image"]).landmarks.shape == (4, 5, 2)
 
 
 def test_video_starts_from_the_last_equilibrium():
     module = small(video_iterations=2, evaluation_iterations=20).eval()
-    frame = batch()["image"]
+    frame = dots()["image"]
     with torch.no_grad():
         cold, state = module.track(frame, module.init_state())
         _, again = module.track(frame, state)
@@ -142,7 +115,7 @@ def test_video_starts_from_the_last_equilibrium():
 
 
 def test_a_landmark_outside_the_image_is_sought_at_the_border(silent):
-    module, data = small().eval(), batch()
+    module, data = small().eval(), dots()
     outside = {**data, "landmarks": data["landmarks"].clone()}
     outside["landmarks"][0, 0] = torch.tensor([900.0, 20.0])
     border = {**data, "landmarks": outside["landmarks"].clone()}
@@ -179,7 +152,7 @@ def test_a_size_that_does_not_fit_is_refused():
 
 
 def test_evaluation_is_float32_whatever_the_precision():
-    module, data = small().eval(), batch()
+    module, data = small().eval(), dots()
     exact = module(data["image"])
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         rounded = module(data["image"])
@@ -191,7 +164,7 @@ def test_evaluation_is_float32_whatever_the_precision():
 def test_predictions_of_a_large_photograph_are_not_rounded():
     module = small().eval()
     crop = torch.tensor([[3.1, 0.2, 4000.0], [-0.2, 3.1, 2500.0]]).expand(4, 2, 3)
-    data = {**batch(), "crop": crop}
+    data = {**dots(), "crop": crop}
     with torch.autocast("cpu", torch.bfloat16):
         found = module.predict_step(data, 0)["landmarks"]
     x, y = module(data["image"]).landmarks.unbind(dim=-1)
@@ -202,14 +175,14 @@ def test_predictions_of_a_large_photograph_are_not_rounded():
 def test_autocast_trains_in_bfloat16(silent):
     module = small(gradient=Implicit())
     with torch.autocast("cpu", torch.bfloat16):
-        loss = module.training_step(batch(), 0)
+        loss = module.training_step(dots(), 0)
     loss.backward()
     assert loss.dtype == torch.float32
     gradients = {name: p.grad for name, p in module.named_parameters()}
     assert [name for name, gradient in gradients.items() if gradient is None or not gradient.isfinite().all()] == []
     with_rounding = torch.cat([gradient.flatten() for gradient in gradients.values()])
     module.zero_grad()
-    module.training_step(batch(), 0).backward()
+    module.training_step(dots(), 0).backward()
     exact = torch.cat([p.grad.flatten() for p in module.parameters()])
     cosine = torch.cosine_similarity(with_rounding, exact, dim=0)
     assert 0.8 < cosine < 1 - 1e-7  # the same direction, and bfloat16 was used
@@ -224,7 +197,7 @@ def settled(silent, monkeypatch):
 def steps(module, count=3):
     """Training steps without an optimizer, and the end of their epoch."""
     for _ in range(count):
-        module.training_step(batch(), 0).backward()
+        module.training_step(dots(), 0).backward()
         module.on_after_backward()
     module.on_train_epoch_end()
 
