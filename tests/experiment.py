@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -31,6 +32,16 @@ def write_experiment(folder: Path, **trainer) -> Path:
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def write_method(folder: Path, class_path: str, options: dict[str, Any]) -> str:
+    """Another method's ``tiny.yaml``, on images of 64 pixels and named after its class; the file's name."""
+    path = write_experiment(folder)
+    config = yaml.safe_load(path.read_text())
+    config |= {"name": class_path.rpartition(".")[2], "model": {"class_path": class_path, "init_args": options}}
+    config["data"]["init_args"]["size"] = 64
+    path.write_text(yaml.safe_dump(config))
+    return path.name
 
 
 def run(subcommand: str, *words: str) -> LandmarkCLI:

@@ -4,10 +4,9 @@ import csv
 from pathlib import Path
 
 import pytest
-import yaml
 
 from lightning_modules.backbones.timm_pyramid import TimmPyramid
-from tests.experiment import run, weights, write_experiment
+from tests.experiment import run, weights, write_method
 
 PACKAGE = "lightning_modules.wasserstein_hrnet"
 METHODS = {
@@ -27,16 +26,8 @@ def experiment(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def write(method, **options):
-        path = write_experiment(tmp_path)
-        config = yaml.safe_load(path.read_text())
-        config["name"] = method
-        config["model"] = {
-            "class_path": f"{PACKAGE}.{method}",
-            "init_args": {"num_landmarks": 98, **METHODS[method], **LOSSES[method], **options},
-        }
-        config["data"]["init_args"]["size"] = 64
-        path.write_text(yaml.safe_dump(config))
-        return path.name
+        model = {"num_landmarks": 98, **METHODS[method], **LOSSES[method], **options}
+        return write_method(tmp_path, f"{PACKAGE}.{method}", model)
 
     return write
 
