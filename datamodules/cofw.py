@@ -71,7 +71,7 @@ class COFW(PublishedData):
             visible=visible,
             box=box,
             subsets=np.zeros((len(images), 0), bool),
-            photograph=np.array(images.places),
+            photograph=np.arange(1, len(images) + 1).astype(str),
         )
 
 

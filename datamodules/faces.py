@@ -29,7 +29,8 @@ class Faces:
         visible: (M, N) annotated as visible.
         box: (M, 4) the dataset's own rectangle x0, y0, x1, y1; four NaN where it has none.
         subsets: (M, S) which of the dataset's test subsets a face is in.
-        photograph: (M,) faces of one photograph (or person) share a value and are never split by validation.
+        photograph: (M,) faces of one photograph (or person) share a value and are never split by validation. It does
+            not tell where the data lie: the split is drawn from it, and is the same on every machine.
 
     Raises:
         ValueError: one sentence naming file and line, for no faces, a coordinate that is not finite or absurd, all

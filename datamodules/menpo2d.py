@@ -88,7 +88,7 @@ class Menpo2DSemifrontal(PublishedData):
             visible=np.ones((len(faces), self.annotated.num_landmarks), bool),
             box=np.full((len(faces), 4), np.nan),
             subsets=np.zeros((len(faces), 0), bool),
-            photograph=images,
+            photograph=np.array([Path(face.image).name for face in faces]),
         )
 
 
