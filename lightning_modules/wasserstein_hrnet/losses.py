@@ -12,7 +12,25 @@ from lightning_modules.wasserstein_hrnet.transport import Solver, Target, window
 
 
 @dataclass(frozen=True)
-class Wasserstein(HeatmapLoss):
+class GaussianLoss(HeatmapLoss):
+    """Against a Gaussian about the landmark.
+
+    Args:
+        sigma: of the Gaussian, in cells.
+
+    Raises:
+        ValueError: sigma is not positive.
+    """
+
+    sigma: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma < math.inf:
+            raise ValueError(f"model.init_args.loss.init_args.sigma is {self.sigma}, expected more than 0 cells")
+
+
+@dataclass(frozen=True)
+class Wasserstein(GaussianLoss):
     """What it costs to carry the softmax of a heatmap to a Gaussian (Yan et al. 2021, Eq. 4), in cells.
 
     The gradient is that of the cost with entropy. A point beyond the map is drawn to the nearest point of its border: a
@@ -27,12 +45,11 @@ class Wasserstein(HeatmapLoss):
         ValueError: sigma or epsilon is not positive, or epsilon is too small for the solver.
     """
 
-    sigma: float = 1.0
     epsilon: float | None = None
     solver: Solver = RecentredSinkhorn()
 
     def __post_init__(self) -> None:
-        _check_sigma(self.sigma)
+        super().__post_init__()
         if self.epsilon is not None and not 0 < self.epsilon < math.inf:
             raise ValueError(
                 f"model.init_args.loss.init_args.epsilon is {self.epsilon}, expected more than 0 cells (null is a "
@@ -55,7 +72,7 @@ class Wasserstein(HeatmapLoss):
 
 
 @dataclass(frozen=True)
-class HeatmapL2(HeatmapLoss):
+class HeatmapL2(GaussianLoss):
     """Squared distance to a Gaussian of peak 1, in shares of the Gaussian's own, so that an empty heatmap costs 1.
 
     The usual mean over cells is the same but for a factor. Of a point beyond the map the Gaussian counts that reaches
@@ -68,11 +85,6 @@ class HeatmapL2(HeatmapLoss):
         ValueError: sigma is not positive.
     """
 
-    sigma: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_sigma(self.sigma)
-
     def __call__(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
         """See `HeatmapLoss`."""
         height, width = heatmaps.shape[-2:]
@@ -83,7 +95,7 @@ class HeatmapL2(HeatmapLoss):
 
 
 @dataclass(frozen=True)
-class JensenShannon(HeatmapLoss):
+class JensenShannon(GaussianLoss):
     """Jensen-Shannon divergence between the softmax of a heatmap and a Gaussian, in nats (paper's Table 10).
 
     Args:
@@ -92,11 +104,6 @@ class JensenShannon(HeatmapLoss):
     Raises:
         ValueError: sigma is not positive.
     """
-
-    sigma: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_sigma(self.sigma)
 
     def __call__(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
         """See `HeatmapLoss`."""
@@ -138,11 +145,6 @@ def _of_known(loss: Tensor, known: Tensor) -> Tensor:
 
 def _precise(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
-
-
-def _check_sigma(sigma: float) -> None:
-    if not 0 < sigma < math.inf:
-        raise ValueError(f"model.init_args.loss.init_args.sigma is {sigma}, expected more than 0 cells")
 
 
 # Checkpoints hold the loss among the hyperparameters; frozen dataclasses of numbers are safe to load.
