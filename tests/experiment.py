@@ -1,6 +1,7 @@
 """A small experiment on drawn faces, run through the real command line."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -53,11 +54,31 @@ def start(*words: str, **environment: str) -> "subprocess.Popen[str]":
     """The command line in a process of its own."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "cli.py"), *words],
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONFAULTHANDLER": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def output_of(process: "subprocess.Popen[str]", timeout: float = 240) -> str:
+    """What a process of `start` and those that it has started tell, once none of them holds the pipe any more.
+
+    Raises:
+        AssertionError: they do not end in time, with what they told and where each of them stands.
+    """
+    try:
+        return process.communicate(timeout=timeout)[0]
+    except subprocess.TimeoutExpired:
+        for pid in [*descendants(process.pid), process.pid]:
+            os.kill(pid, signal.SIGABRT)  # the handler of faults tells the lines that its threads are at
+        raise AssertionError(process.communicate(timeout=20)[0]) from None
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    children = [int(pid) for file in Path(f"/proc/{pid}/task").glob("*/children") for pid in file.read_text().split()]
+    return [*children, *(grandchild for child in children for grandchild in descendants(child))]
 
 
 def weights(run_folder: str, file: str = "last.ckpt") -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ import yaml
 
 from callbacks.arguments import CONFIGS, Arguments, UsageError, find_config, group_options
 from cli import main
-from tests.experiment import ROOT, run, start, write_experiment
+from tests.experiment import ROOT, output_of, run, start, write_experiment
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_nothing_is_printed_above_a_mistake_in_the_data(folder, monkeypatch):
     monkeypatch.chdir(folder)
     wrong = ("--data.init_args.root=/nowhere", "--trainer.precision=bf16-mixed")
     process = start("fit", "--config", "tiny.yaml", *wrong, PYTHONPATH=str(ROOT))
-    output = process.communicate(timeout=240)[0]
+    output = output_of(process)
     assert output.startswith("error: /nowhere/train.csv not found")
     assert (process.returncode, output.count("\n")) == (1, 1)
 

@@ -11,20 +11,20 @@ import torch
 import yaml
 
 from tests.drawn_faces import write_csv
-from tests.experiment import QUIET, start, weights, write_experiment
+from tests.experiment import QUIET, output_of, start, weights, write_experiment
 
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp", *QUIET)
 
 
-def output_of(*words):
+def told_by(*words):
     process = start(*words, OMP_NUM_THREADS="1", PYTHONPATH=str(Path.cwd()))
-    output = process.communicate(timeout=240)[0]
+    output = output_of(process)
     assert process.returncode == 0, output
     return output
 
 
 def fit(name, *words):
-    return output_of("fit", "--config", "tiny.yaml", "--name", name, *words, *TWO)
+    return told_by("fit", "--config", "tiny.yaml", "--name", name, *words, *TWO)
 
 
 def test_two_processes_train_and_resume(tmp_path, monkeypatch):
@@ -51,7 +51,7 @@ def test_two_processes_test_ldeq_as_one_does(tmp_path, monkeypatch):
     told = fit("ldeq", "--config", "ldeq.yaml")
     tables, numbers = [], []
     for devices in (TWO, QUIET):
-        output = output_of("test", "--name", "ldeq", *devices)
+        output = told_by("test", "--name", "ldeq", *devices)
         told += output
         tables.append(re.search(r"^ full .*$", output, re.MULTILINE)[0])
         numbers.append({file.name: file.read_text() for file in Path("runs/ldeq/test").glob("*.csv")})
@@ -80,8 +80,10 @@ def test_sigterm_to_the_first_process_ends_all_of_them(tmp_path, monkeypatch):
     last, deadline = Path("runs/tiny/checkpoints/last.ckpt"), time.monotonic() + 240
     while not last.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
+    if not last.exists():
+        raise AssertionError(output_of(process, timeout=0))
     process.send_signal(signal.SIGTERM)
-    output = process.communicate(timeout=240)[0]  # ends once no process holds the pipe any more
+    output = output_of(process)
     assert process.returncode == 143, output
     assert output.count("stopped by SIGTERM; run tiny keeps its last finished epoch; continue it with: ") == 1
     assert "Traceback" not in output

@@ -18,7 +18,7 @@ import yaml
 from callbacks.arguments import recorded_options
 from lightning_modules.ldeq import LDEQ
 from lightning_modules.ldeq.solvers import Anderson
-from tests.experiment import run, start, weights, write_experiment
+from tests.experiment import descendants, output_of, run, start, weights, write_experiment
 
 
 def rows(path):
@@ -126,7 +126,7 @@ def test_a_run_killed_in_an_epoch_and_resumed_ends_as_an_uninterrupted_one(tmp_p
     run(*words, "--name", "whole")
     wait_for(lambda: (tmp_path / "now").exists() or killed.poll() is not None)
     killed.send_signal(signal.SIGKILL)
-    output = killed.communicate()[0]
+    output = output_of(killed)
     assert (tmp_path / "now").exists(), output
     steps = [int(row["step"]) for row in rows("runs/killed/metrics.csv")]
     assert max(steps) == 9  # two epochs of four steps, and two steps that will be made again
@@ -145,10 +145,10 @@ def test_a_signal_ends_a_run_with_one_sentence(signum, whom, tmp_path, monkeypat
     words = ("--config", "tiny.yaml", "--data.init_args.num_workers=2")
     process = start("fit", *words, STOP_FILE=str(tmp_path / "now"), OMP_NUM_THREADS="1")
     wait_for(lambda: (tmp_path / "now").exists() or process.poll() is not None)
-    loaders = children(process.pid)
+    loaders = descendants(process.pid)
     for pid in [*(loaders if whom == "all" else []), process.pid]:  # as scancel and docker stop do
         os.kill(pid, signum)
-    output = process.communicate(timeout=240)[0]
+    output = output_of(process)
     assert process.returncode == 128 + signum
     assert output.splitlines()[-1] == (
         f"stopped by {signum.name}; run tiny keeps its last finished epoch; continue it with: "
@@ -158,10 +158,6 @@ def test_a_signal_ends_a_run_with_one_sentence(signum, whom, tmp_path, monkeypat
     assert len(loaders) >= 2
     assert wait_for(lambda: not any(Path("/proc", str(pid)).exists() for pid in loaders))
     assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
-
-
-def children(pid):
-    return [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
 
 
 def wait_for(condition):

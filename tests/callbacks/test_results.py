@@ -18,7 +18,7 @@ from datamodules.radius import Radius
 from datamodules.wflw import WFLW
 from lightning_modules.base import LandmarkModule, LandmarkPrediction
 from tests.drawn_faces import write_wflw
-from tests.experiment import run, start
+from tests.experiment import output_of, run, start
 from tests.reported_run import shown
 
 
@@ -202,7 +202,7 @@ def test_two_processes_write_what_one_writes(folder, tmp_path):
     alone = folder / "runs/run"
     words = ("test", "--config", str(folder / "wflw.yaml"), "--ckpt_path", str(alone / "checkpoints/best.ckpt"))
     process = start(*words, "--runs", str(tmp_path), "--trainer.devices=2", "--trainer.strategy=ddp")
-    output = process.communicate(timeout=120)[0]
+    output = output_of(process)
     assert process.returncode == 0, output
     assert output.count("NME inter-ocular") == 1  # one table
     stem = "wflw_landmarks-1.2"

@@ -11,7 +11,7 @@ import wandb
 
 from callbacks import weights_and_biases
 from callbacks.weights_and_biases import wandb_mode
-from tests.experiment import QUIET, run, start, write_experiment
+from tests.experiment import QUIET, output_of, run, start, write_experiment
 
 
 @pytest.fixture
@@ -84,5 +84,5 @@ def test_workers_train_beside_it(tmp_path):
     write_experiment(tmp_path)
     options = ("--runs", str(tmp_path / "runs"), "--data.init_args.num_workers=1", "--trainer.max_epochs=1", *QUIET)
     process = start("fit", "--config", str(tmp_path / "tiny.yaml"), "--config", "wandb", *options, WANDB_MODE="offline")
-    output, _ = process.communicate(timeout=180)
+    output = output_of(process)
     assert process.returncode == 0, output

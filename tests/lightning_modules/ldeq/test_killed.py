@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from tests.experiment import run, start, weights, write_experiment
+from tests.experiment import output_of, run, start, weights, write_experiment
 
 WIDTHS = {"injection_width": 8, "width": 8, "width_step": 4, "depth": 1}
 
@@ -26,7 +26,7 @@ def test_a_run_killed_in_its_implicit_phase_and_resumed_ends_as_an_uninterrupted
     while not (tmp_path / "now").exists() and killed.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
-    output = killed.communicate()[0]
+    output = output_of(killed)
     assert (tmp_path / "now").exists(), output
     last = torch.load("runs/killed/checkpoints/last.ckpt", weights_only=True)
     assert (last["epoch"], last["global_step"]) == (1, 8)  # two steps of epoch 2 are lost

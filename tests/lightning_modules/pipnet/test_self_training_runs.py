@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lightning_modules.pipnet import SelfTraining
-from tests.experiment import QUIET, run, start, weights
+from tests.experiment import QUIET, output_of, run, start, weights
 from tests.mixed_experiment import Died, infrared, make, write_mixed
 
 CALLBACKS = {"callbacks": [{"class_path": f"tests.mixed_experiment.{name}"} for name in ("Die", "DieBeforeLast")]}
@@ -67,7 +67,7 @@ def test_a_run_killed_between_two_rounds_and_resumed_with_workers(folder):
     """The kill comes when the labels of round 2 are written and the checkpoint of their epoch is not."""
     words = ("fit", "--config", "mixed.yaml", "--name", "killed", "--data.init_args.labelled.init_args.num_workers=1")
     killed = start(*words, *QUIET, DIE_AT="3 end", KILL="yes", OMP_NUM_THREADS="1", PYTHONPATH=".")
-    output = killed.communicate(timeout=120)[0]
+    output = output_of(killed)
     assert killed.returncode == -signal.SIGKILL, output
     assert Path("runs/killed/pseudo_labels/round_2.npz").is_file()
     assert torch.load("runs/killed/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
