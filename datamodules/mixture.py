@@ -30,7 +30,8 @@ class Mixture(LandmarkDataModule):
         labelled: the annotated faces; its batch size, workers and seed are the mixture's, and its augmentation is that
             of the others too, unless they have one of their own.
         unlabelled: the other faces, of the same size; of annotated data those of the training split, in crops
-            of its own ``box``, which must not come from the landmarks: it would tell where they are.
+            of its own ``box``, which must not come from the landmarks: it would tell where they are. Batch size,
+            workers and seed of these are not looked at.
         ratio: others for each annotated face; None is all of the others in every epoch.
 
     Raises:
@@ -119,10 +120,16 @@ class Mixture(LandmarkDataModule):
         self.labelled.setup(stage)
         self._datasets = self.labelled._datasets
         if stage == "fit" and not self._mixed:
-            self._mixed = MixedFaces(self._datasets["train"], [self._others(data) for data in self.unlabelled])
+            others = [self._others(place, data) for place, data in enumerate(self.unlabelled)]
+            self._mixed = MixedFaces(self._datasets["train"], others)
 
-    def _others(self, data: LandmarkDataModule) -> FaceDataset:
-        dataset = data.dataset(data.load("train"))
+    def _others(self, place: int, data: LandmarkDataModule) -> FaceDataset:
+        try:
+            dataset = data.dataset(data.load("train"))
+        except (FileNotFoundError, ValueError) as error:
+            if type(error) not in (FileNotFoundError, ValueError) or getattr(error, "errno", None):
+                raise
+            raise type(error)(f"data.init_args.unlabelled: number {place}: {error}") from error
         data.cached([dataset], augmented=True)
         return dataset
 
@@ -204,6 +211,11 @@ class MixedFaces(Dataset[dict[str, Any]]):
             part.markup, part.norm_is_crop, part.landmarks_are_true = labelled.markup, False, False
             part.norms = np.full(len(part), np.nan)
         self.pseudo_label(np.broadcast_to(np.nan, (len(self) - len(labelled), *labelled.landmarks.shape[1:])))
+
+    @property
+    def pseudo_labels(self) -> Floats:
+        """The landmarks (U, N, 2) of the others in pixels of their original images; NaN where they have none."""
+        return np.concatenate([part.landmarks for part in self.parts[1:]])
 
     def pseudo_label(self, landmarks: Floats) -> None:
         """As `Mixture.pseudo_label`."""

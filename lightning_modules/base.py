@@ -44,6 +44,11 @@ class LandmarkModule(LightningModule):
         """Check the landmark count, take the mean shape of the training faces, and make the metrics."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if data is None:
+            if self.takes_unlabelled and stage == "fit":
+                raise ValueError(
+                    f"{type(self).__name__} learns from faces without labels too; give trainer.fit the datamodule "
+                    "datamodules.mixture.Mixture"
+                )
             return
         if stage == "fit":
             self._check_labels(data)

@@ -23,11 +23,23 @@ class Steps(Schedule):
         first: share of the epochs before the first step.
         second: the same of the second.
         factor: of each step.
+
+    Raises:
+        ValueError: shares that do not follow each other, or a factor that is not above 0.
     """
 
     first: float = 30 / 60
     second: float = 50 / 60
     factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first <= self.second <= 1:
+            raise ValueError(
+                f"model.init_args.schedule has steps at {self.first} and {self.second}, expected shares of the epochs, "
+                "0 to 1, one after the other"
+            )
+        if not 0 < self.factor < math.inf:
+            raise ValueError(f"model.init_args.schedule.init_args.factor is {self.factor}, expected more than 0")
 
     def __call__(self, p: float) -> float:
         """See `Schedule`."""
@@ -40,9 +52,19 @@ class Cosine(Schedule):
 
     Args:
         warmup: share of the epochs over which it rises.
+
+    Raises:
+        ValueError: it is not a share.
     """
 
     warmup: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup < 1:
+            raise ValueError(
+                f"model.init_args.schedule.init_args.warmup is {self.warmup}, expected a share of the epochs, at least "
+                "0 and below 1"
+            )
 
     def __call__(self, p: float) -> float:
         """See `Schedule`."""

@@ -1,5 +1,6 @@
 """What detectors on a backbone of timm have in common: how a training begins, and its optimiser."""
 
+import math
 from typing import Any
 
 import torch
@@ -43,8 +44,8 @@ class BackboneDetector(LandmarkModule):
         super().__init__(num_landmarks)
         self.save_hyperparameters()  # those of the subclass too
         for key, value in {"lr": lr, "weight_decay": weight_decay}.items():
-            if not value >= 0:
-                raise ValueError(f"model.init_args.{key} is {value}, expected at least 0")
+            if not 0 <= value < math.inf:
+                raise ValueError(f"model.init_args.{key} is {value}, expected a number of at least 0")
         self.pretrained, self.schedule = pretrained, schedule
         self.lr, self.weight_decay = lr, weight_decay
         self._folded: list[nn.Module] = []  # a list keeps it out of checkpoints and optimisers
@@ -63,13 +64,25 @@ class BackboneDetector(LandmarkModule):
         return self._folded[0] if self._folded and not self.training else self.network
 
     def fold(self) -> None:
-        """From now on detect by a folded copy of the network, until a trainer is used or the weights change."""
+        """From now on detect by a folded copy of the network.
+
+        Training, a trainer, other weights (`load_state_dict`), another device or type end it.
+        """
         side = self.network.usual_side
         self._folded = [folded(self.network, torch.zeros(1, 3, side, side, dtype=torch.uint8, device=self.device))]
 
     def unfold(self) -> None:
         """Detect by the network itself again."""
         self._folded = []
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Unfold; and as `LandmarkModule`."""
+        self.unfold()
+        return super().load_state_dict(*args, **kwargs)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:  # another device or type
+        self.unfold()
+        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def on_test_start(self) -> None:
         """Fold."""

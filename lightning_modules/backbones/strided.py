@@ -37,8 +37,9 @@ class StridedBackbone(nn.Module):
         if height % self.least_side or width % self.least_side:
             other = "stride" if self.least_side > self.backbone.stride else "backbone"
             raise ValueError(
-                f"images are {width} x {height} pixels, expected sides divisible by {self.least_side}; set "
-                f"data.init_args.size to a multiple of it, or choose another model.init_args.{other}"
+                f"images are {width} x {height} pixels, expected sides divisible by {self.least_side}; set the data's "
+                f"size (data.init_args.size, in a mixture that of each part) to a multiple of it, or choose another "
+                f"model.init_args.{other}"
             )
 
     def features(self, image: Tensor) -> Tensor:

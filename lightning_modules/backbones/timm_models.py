@@ -51,8 +51,9 @@ def load_imagenet(body: Any, name: str, **options: Any) -> None:
     Raises:
         ValueError: they cannot be had; says what to do.
     """
-    if name in PACKAGED:
-        weights = _packaged_weights(name)
+    model = name.partition(".")[0]  # tf_efficientnet_lite0.in1k is a name for the same weights
+    if model in PACKAGED:
+        weights = _packaged_weights(model)
         own = [key for key in body.state_dict() if not key.endswith("num_batches_tracked")]
         # Another implementation's names for the same layers in the same order.
         body.load_state_dict(dict(zip(own, list(weights.values())[: len(own)], strict=True)), strict=False)

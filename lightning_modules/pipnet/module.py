@@ -1,5 +1,6 @@
 """PIPNet: a cell for each landmark, offsets in it, and what its neighbours say (Jin et al. 2021, arXiv:2003.03771)."""
 
+import math
 from typing import Any
 
 import torch
@@ -48,8 +49,8 @@ class PIPNet(BackboneDetector):
     ) -> None:
         super().__init__(num_landmarks, **options)
         for key, value in {"num_neighbours": num_neighbours, "offset_weight": offset_weight}.items():
-            if value is not None and not value >= 0:
-                raise ValueError(f"model.init_args.{key} is {value}, expected at least 0")
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"model.init_args.{key} is {value}, expected a number of at least 0")
         # Neighbours of the right shape, and refused here where there are too few landmarks; replaced by `setup`.
         anywhere = torch.arange(num_landmarks).unsqueeze(1).expand(-1, 2)
         self.register_buffer("neighbours", nearest(anywhere, num_neighbours))

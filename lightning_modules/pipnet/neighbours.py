@@ -81,7 +81,8 @@ class RepeatedListMean(Merge):
 
 def _times_a_neighbour(neighbours: Tensor) -> Tensor:
     """How many landmarks have each of N for a neighbour (N,), as float32."""
-    return torch.bincount(neighbours.flatten(), minlength=len(neighbours)).float()
+    one = neighbours.new_ones(()).expand(neighbours.numel())  # bincount would wait for the device
+    return neighbours.new_zeros(len(neighbours)).index_add(0, neighbours.flatten(), one).float()
 
 
 # Checkpoints hold the merge among the hyperparameters; frozen dataclasses of numbers are safe to load.

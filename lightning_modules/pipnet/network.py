@@ -44,6 +44,10 @@ class PIPNetwork(StridedBackbone):
         channels_last(self.backbone)
         channels_last(self.restride)
 
+    def anew(self) -> "PIPNetwork":
+        """Another of the same kind, with new random weights."""
+        return PIPNetwork(self.backbone.name, self.num_landmarks, self.num_neighbours, self.stride)
+
     def forward(self, image: Tensor) -> Detection:
         """Every landmark of images (B, 3, H, W), read in the cell of its highest score."""
         features = self.features(image)

@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed
 from torch import Tensor
 
 from datamodules.batch import LandmarkBatch, MixedBatch
 from lightning_modules.pipnet.curriculum import Rounds, check_tasks, rounds
+from lightning_modules.pipnet.labelling import find
 from lightning_modules.pipnet.module import PIPNet
-from lightning_modules.pipnet.network import PIPNetwork
 
 FOLDER = "pseudo_labels"  # in the run's folder
 
@@ -55,6 +54,7 @@ class SelfTraining(PIPNet):
         self.register_buffer("round_seed", torch.randint(2**62, ()))
         self.rounds = Rounds(self.network.stride, self.tasks, epochs=1)  # until the trainer is known
         self._epochs_before: int | None = None  # of a round, in the checkpoint that is resumed from
+        self._tasks_before: tuple[int, ...] = ()  # in that checkpoint
         self._reload = 0  # the trainer's own reload_dataloaders_every_n_epochs
         self._told: dict[str, float] = {}  # of labels that were found before the first epoch, which logs it
 
@@ -82,14 +82,15 @@ class SelfTraining(PIPNet):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Record how long rounds are."""
+        """Record what rounds there are."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["epochs_a_round"] = self.rounds.epochs
+        checkpoint |= {"epochs_a_round": self.rounds.epochs, "tasks": list(self.tasks)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember how long they were."""
+        """Remember what rounds there were."""
         super().on_load_checkpoint(checkpoint)
         self._epochs_before = checkpoint.get("epochs_a_round")
+        self._tasks_before = tuple(checkpoint.get("tasks", ()))
 
     def configure_optimizers(self) -> Any:
         """Take back the pseudo-labels of the round that a run is resumed in; and as `BackboneDetector`.
@@ -97,24 +98,36 @@ class SelfTraining(PIPNet):
         What is refused here, where a checkpoint is loaded and nothing written yet, leaves the run as it was.
 
         Raises:
-            ValueError: rounds had another number of epochs.
+            ValueError: rounds had another number of epochs, or those that are over another task.
             FileNotFoundError, ValueError: the file is not there or not of these faces.
         """
         trainer: Any = self.trainer
         if trainer.fast_dev_run:  # which checks a mixed batch, whose others have no labels
             return super().configure_optimizers()
+        number = self.rounds.number(self.data.first_epoch)
+        self._check_rounds(number)
+        self.data.labelled_only = number == 0
+        if 0 < number < self.rounds.count:
+            file = self.file(number - 1 if self._unlabelled_round else number)
+            if number > 1 or not self._unlabelled_round:
+                self.data.pseudo_label(self.data.read_pseudo_labels(file))
+            if not self._unlabelled_round:
+                self.print(f"round {number} of {self.rounds.count - 1} goes on with the pseudo-labels in {file}")
+        return super().configure_optimizers()
+
+    def _check_rounds(self, number: int) -> None:
+        """Whether the rounds of the run that is resumed are those of this config, but for rounds to come."""
         if self._epochs_before not in (None, self.rounds.epochs):
             raise ValueError(
-                f"trainer.max_epochs is {trainer.max_epochs}, which makes rounds of {self.rounds.epochs} epochs, "
+                f"trainer.max_epochs is {self.trainer.max_epochs}, which makes rounds of {self.rounds.epochs} epochs, "
                 f"but those of this run have {self._epochs_before}; set it to {self._epochs_before * self.rounds.count}"
             )
-        number = self.rounds.number(self.data.first_epoch)
-        self.data.labelled_only = number == 0
-        if 0 < number < self.rounds.count and not self._unlabelled_round:
-            file = self.file(number)
-            self.data.pseudo_label(self.data.read_pseudo_labels(file))
-            self.print(f"round {number} of {self.rounds.count - 1} goes on with the pseudo-labels in {file}")
-        return super().configure_optimizers()
+        begun = self._tasks_before[: max(0, number - self.rounds.begins(self.data.first_epoch))]
+        if begun != self.tasks[: len(begun)]:
+            raise ValueError(
+                f"model.init_args.tasks is {list(self.tasks)}, but rounds of this run had the tasks {list(begun)}; "
+                "only tasks of rounds to come can be changed"
+            )
 
     @property
     def _unlabelled_round(self) -> int:
@@ -153,11 +166,11 @@ class SelfTraining(PIPNet):
     def _start_afresh(self, number: int) -> None:
         """New weights, the same on all ranks and after a resume, and an optimiser without memory."""
         network = self.network
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):  # timm draws weights before it reads others
             torch.default_generator.manual_seed(int(self.round_seed) + number)
-            fresh = PIPNetwork(network.backbone.name, self.num_landmarks, network.num_neighbours, network.stride)
-        if self.pretrained:
-            fresh.backbone.load_imagenet()
+            fresh = network.anew()
+            if self.pretrained:
+                fresh.backbone.load_imagenet()
         network.load_state_dict(fresh.state_dict())
         for optimizer in self.trainer.optimizers:
             optimizer.state.clear()
@@ -188,48 +201,19 @@ class SelfTraining(PIPNet):
         mixed = self.data.mixed
         others = len(mixed) - mixed.num_labelled
         self.print(f"round {number}: finding the landmarks of {others} faces without labels")
-        landmarks, confidence, side = self._find()
+        before = mixed.pseudo_labels
+        labels = find(self, self.data)
         if self.trainer.is_global_zero:
-            self.data.write_pseudo_labels(self.file(number), landmarks.numpy(), confidence.numpy())
-        self.data.pseudo_label(landmarks.numpy())
+            self.data.write_pseudo_labels(self.file(number), labels.landmarks.numpy(), labels.confidence.numpy())
+        self.data.pseudo_label(labels.landmarks.numpy())
         self.data.labelled_only = False
-        return self._tell_of_labels(number, landmarks, confidence, side)
-
-    @torch.no_grad()
-    def _find(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of all U others: landmarks (U, N, 2) in original images, confidence (U, N), sides (U,) of the clean crops.
-
-        Each rank looks at its share of the faces, and gets them all.
-        """
-        strategy, labelled = self.trainer.strategy, self.data.mixed.num_labelled
-        self.eval()
-        if self.trainer.world_size > 1:
-            # Without a validation since the last step ranks have running means of their own; those of rank 0 are saved.
-            for buffer in self.network.buffers():
-                torch.distributed.broadcast(buffer, 0)
-        found = torch.zeros(len(self.data.mixed) - labelled, self.num_landmarks + 1, 3, device=self.device)
-        for batch in self.data.unlabelled_dataloader():
-            batch = strategy.batch_to_device(batch)
-            with self.trainer.precision_plugin.val_step_context():
-                prediction = self.predict_step(batch, 0)
-            row = batch["index"] - labelled
-            found[row, :-1, :2] = prediction["landmarks"].float()
-            found[row, :-1, 2] = prediction["confidence"].float()
-            found[row, -1, 0] = self.data.size * batch["crop"][..., :2].det().abs().sqrt()
-        self.train()
-        found = strategy.reduce(found, reduce_op="sum").cpu()  # the other ranks have nothing but zeros there
-        return found[:, :-1, :2], found[:, :-1, 2], found[:, -1, 0]
-
-    def _tell_of_labels(self, number: int, landmarks: Tensor, confidence: Tensor, side: Tensor) -> dict[str, float]:
-        mean, low = float(confidence.mean()), float(confidence.mean(dim=1).quantile(0.1))  # quantile: of faces
-        told, sentence = {"pseudo/confidence": mean, "pseudo/confidence_low": low}, ""
-        if (last := self.file(number - 1)).is_file():  # not of round 0, nor where another run's checkpoint goes on
-            before = torch.from_numpy(self.data.read_pseudo_labels(last))
-            told["pseudo/moved"] = float(100 * ((landmarks - before).norm(dim=-1) / side.unsqueeze(-1)).mean())
-            sentence = f"moved by {told['pseudo/moved']:.2f} % of the crop's side since the last round, "
+        told = labels.figures(before)
+        moved = told.get("pseudo/moved")
         self.print(
-            f"round {number}: pseudo-labels of {len(landmarks)} faces, mean confidence {mean:.3f}, the least sure "
-            f"tenth below {low:.3f}, {sentence}kept in {self.file(number)}"
+            f"round {number}: pseudo-labels of {others} faces, mean confidence {told['pseudo/confidence']:.3f}, the "
+            f"least sure tenth below {told['pseudo/confidence_low']:.3f}, "
+            + (f"moved by {moved:.2f} % of the crop's side since the last round, " if moved is not None else "")
+            + f"kept in {self.file(number)}"
         )
         return told
 

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from lightning_modules.schedules import Cosine, Steps
+from tests.one_sentence import one_sentence
 
 
 @pytest.mark.parametrize("epochs", [60, 30, 120, 6])
@@ -23,6 +24,27 @@ def test_steps_elsewhere():
 def test_a_share_that_is_a_rounding_error_too_low_steps_all_the_same():
     share = sum([0.1] * 3)  # 0.30000000000000004
     assert Steps(first=share)(0.3) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            lambda: Steps(0.9, 0.1),
+            "has steps at 0.9 and 0.1, expected shares of the epochs, 0 to 1, one after the other",
+        ),
+        (lambda: Steps(second=1.5), "has steps at 0.5 and 1.5, expected shares"),
+        (lambda: Steps(first=math.nan), "has steps at nan and"),
+        (lambda: Steps(factor=-1), "factor is -1, expected more than 0"),
+        (lambda: Steps(factor=math.inf), "factor is inf, expected more than 0"),
+        (lambda: Cosine(-0.5), "warmup is -0.5, expected a share of the epochs, at least 0 and below 1"),
+        (lambda: Cosine(2.0), "warmup is 2.0, expected a share"),
+        (lambda: Cosine(1), "warmup is 1, expected a share"),
+    ],
+)
+def test_bad_options_are_one_sentence(make, words):
+    with one_sentence(words):
+        make()
 
 
 def test_cosine_rises_in_a_line_and_falls_to_zero():

@@ -9,7 +9,7 @@ import yaml
 from callbacks.arguments import CONFIGS
 from lightning_modules.pipnet import DANN
 from lightning_modules.pipnet.dann import Reversed, reversal_at
-from tests.experiment import run
+from tests.experiment import run, weights
 from tests.mixed_experiment import synthetic, write_mixed
 
 
@@ -150,13 +150,19 @@ def test_every_parameter_has_a_gradient_whatever_the_batch(told, labelled):
 
 def test_it_trains_tests_and_resumes_from_a_config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_mixed(tmp_path, "DANN", domain_width=8, trainer={"max_epochs": 1})
-    trained = run("fit", "--config", "mixed.yaml", "--name", "dann")
+    callbacks = [{"class_path": "tests.experiment.StopAfterEpoch"}]
+    write_mixed(tmp_path, "DANN", domain_width=8, trainer={"max_epochs": 2, "callbacks": callbacks})
+    run("fit", "--config", "mixed.yaml", "--name", "whole")
+    with monkeypatch.context() as patch:
+        patch.setenv("STOP_AFTER_EPOCH", "0")
+        trained = run("fit", "--config", "mixed.yaml", "--name", "dann")
     metrics = trained.trainer.callback_metrics
     assert 0 <= metrics["train/domain_accuracy"] <= 1
     assert 0 < metrics["train/reversal"] < reversal_at(1)
-    resumed = run("fit", "--name", "dann", "--resume", "--trainer.max_epochs=2")
-    assert resumed.trainer.current_epoch == 2
+    assert torch.load("runs/dann/checkpoints/last.ckpt", weights_only=True)["epoch"] == 0
+    run("fit", "--name", "dann", "--resume")
+    whole, resumed = weights("runs/whole"), weights("runs/dann")
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     tested = run("test", "--name", "dann")
     assert tested.trainer.callback_metrics["test/nme"] > 0
 

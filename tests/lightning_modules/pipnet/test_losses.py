@@ -66,7 +66,7 @@ def test_they_and_their_gradients_are_those_of_plain_loops(heads, task):
 
 
 def test_the_papers_weights_by_stride():
-    """Section 4.2.1 gives 0.02, 0.1, 0.125 and 0.25 beside a score weight of 1."""
+    """Section 4.1.2 gives 0.02, 0.1, 0.125 and 0.25 beside a score weight of 1."""
     shares = {stride: weight / SCORE_WEIGHT for stride, weight in OFFSET_WEIGHT.items()}
     assert shares == pytest.approx({16: 0.02, 32: 0.1, 64: 0.125, 128: 0.25})
 

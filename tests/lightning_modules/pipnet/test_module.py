@@ -159,6 +159,11 @@ def test_the_folded_detector_is_not_part_of_the_module():
     assert len([*module.parameters()]) == parameters
     assert module.train().detector is module.network  # its batch norms learn
     assert module.eval().detector is not module.network
+    module.load_state_dict(small().state_dict())
+    assert module.detector is module.network  # which has other weights than were folded
+    module.fold()
+    assert module.double().detector is module.network
+    module.float().fold()
     module.trainer = Trainer(accelerator="cpu", logger=False)
     module.setup("fit")  # what is validated is what is trained
     assert module.detector is module.network
@@ -232,13 +237,13 @@ def test_a_checkpoint_holds_merge_and_schedule(tmp_path):
     ("landmarks", "options", "words"),
     [
         (0, {}, "num_landmarks is 0, expected at least 1"),
-        (5, {"num_neighbours": -1}, "num_neighbours is -1, expected at least 0"),
+        (5, {"num_neighbours": -1}, "num_neighbours is -1, expected a number of at least 0"),
         (5, {"num_neighbours": 10}, "num_neighbours is 10, but of 5 landmarks each has 4 others; set it to 4 or less"),
         (1, {"num_neighbours": 1}, "num_neighbours is 1, but of 1 landmarks each has 0 others; set it to 0, which"),
-        (5, {"lr": -1.0}, "lr is -1.0, expected at least 0"),
-        (5, {"lr": float("nan")}, "lr is nan, expected at least 0"),
-        (5, {"weight_decay": -0.1}, "weight_decay is -0.1, expected at least 0"),
-        (5, {"offset_weight": -1.0}, "offset_weight is -1.0, expected at least 0"),
+        (5, {"lr": -1.0}, "lr is -1.0, expected a number of at least 0"),
+        (5, {"lr": float("nan")}, "lr is nan, expected a number of at least 0"),
+        (5, {"weight_decay": -0.1}, "weight_decay is -0.1, expected a number of at least 0"),
+        (5, {"offset_weight": -1.0}, "offset_weight is -1.0, expected a number of at least 0"),
         (5, {"stride": 48}, "stride is 48, expected test_resnet's 32, halved or doubled any number of times"),
         (5, {"stride": 8}, "offset_weight has no default for stride 8 (only for 16, 32, 64, 128); give one"),
         (5, {"backbone": "resnet"}, "backbone is 'resnet', which timm"),

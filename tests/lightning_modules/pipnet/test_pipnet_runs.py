@@ -136,7 +136,7 @@ def check_neighbours(module, mean_shape):
         (("--model.init_args.num_landmarks=68",), "num_landmarks is 68 but CSVLandmarks has 98 landmarks a face"),
         (("--model.init_args.backbone=resnet_18",), "backbone is 'resnet_18', which timm"),
         (("--model.init_args.backbone=vit_tiny_patch16_224",), "expected a convolutional network such as resnet18"),
-        (("--model.init_args.lr=-1",), "model.init_args.lr is -1.0, expected at least 0"),
+        (("--model.init_args.lr=-1",), "model.init_args.lr is -1.0, expected a number of at least 0"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path, monkeypatch, words, sentence):
