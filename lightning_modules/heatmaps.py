@@ -5,6 +5,7 @@ centre of its cell c lies at input pixel k (c + 0.5) - 0.5. Letters: B images, N
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,14 +14,34 @@ from torch import Tensor
 class HeatmapLoss(ABC):
     """Loss of heatmaps (B, N, h, w) without activation against points (B, N, 2) as (x, y) in cells."""
 
-    @abstractmethod
+    of_softmax: ClassVar[bool] = True  # whether it reads heatmaps by their softmax, which no constant changes
+
     def __call__(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
-        """Of each landmark (B, N), in float32 at least; 0 where the point is not finite."""
+        """Of each landmark (B, N), in float32 at least; 0 where the point is not finite.
+
+        Raises:
+            ValueError: there is not one point for each heatmap.
+        """
+        if heatmaps.ndim != 4 or centres.shape != (*heatmaps.shape[:2], 2):
+            raise ValueError(
+                f"heatmaps have shape {tuple(heatmaps.shape)} and points {tuple(centres.shape)}, expected (faces, "
+                "landmarks, height, width) and (faces, landmarks, 2)"
+            )
+        return self.compare(precise(heatmaps), centres)
+
+    @abstractmethod
+    def compare(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
+        """As the call, of heatmaps in float32 or float64."""
 
     def mean(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
         """Over the landmarks whose points are finite; 0 where there is none."""
         known = centres.isfinite().all(dim=-1).sum().clamp_min(1)
         return self(heatmaps, centres).sum() / known
+
+
+def precise(heatmaps: Tensor) -> Tensor:
+    """Heatmaps in float32, or in float64 where they are."""
+    return heatmaps if heatmaps.dtype == torch.float64 else heatmaps.float()
 
 
 def cell_to_pixel(cell: Tensor, stride: float) -> Tensor:
@@ -70,8 +91,8 @@ def bilinear_argmax(heatmaps: Tensor) -> Tensor:
 
     They are the cell of the largest value of heatmaps (..., h, w), the larger of its two neighbours along x, that along
     y, and the cell beside both; values below 0 weigh nothing. It is the point from which bilinear weights would share
-    a value of 1 out in the proportions of the four; in the middle of a broad peak it is off by nearly half a cell. NaN
-    where the largest value is not finite or not above 0.
+    a value of 1 out in the proportions of the four; in the middle of a broad peak it is off by nearly half a cell.
+    Where no value is above 0 it is the cell of the largest, and NaN where that is not finite.
     """
     peak, x, y = _peak(heatmaps)
     row, column = _cross(heatmaps, x, y)
@@ -84,9 +105,10 @@ def bilinear_argmax(heatmaps: Tensor) -> Tensor:
     flat = heatmaps.flatten(-2)
     places = torch.stack([x, other_x, x, other_x], dim=-1), torch.stack([y, y, other_y, other_y], dim=-1)
     values = flat.gather(-1, places[1] * width + places[0]).clamp_min(0)
+    values[..., 0] += (peak <= 0).to(values.dtype)
     total = values.sum(dim=-1)
     found = torch.stack([(values * place).sum(dim=-1) / total for place in places], dim=-1)
-    return found.masked_fill(~(peak.isfinite() & (peak > 0)).unsqueeze(-1), torch.nan)
+    return found.masked_fill(~peak.isfinite().unsqueeze(-1), torch.nan)
 
 
 def _peak(heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,6 +2,19 @@
 
 import pytest
 
+from callbacks.arguments import CONFIGS
+from lightning_modules.wasserstein_hrnet import (
+    CPN,
+    Barycentre,
+    HeatmapL2,
+    HRNet,
+    JensenShannon,
+    QuarterOffset,
+    SimpleBaselines,
+    SoftArgmax,
+    StackedHourglass,
+    Wasserstein,
+)
 from tests.drawn_faces import write_wflw
 from tests.drawn_pts import write_w300
 from tests.experiment import run
@@ -30,6 +43,32 @@ def test_generated_faces_take_the_place_of_wflw():
     cli = run("fit", *words, *STEP, *BATCH, *NARROW)
     assert cli.trainer.global_step == 1
     assert (type(cli.datamodule).__name__, cli.datamodule.box) == ("SyntheticFaces", "provided-1.2")
+
+
+NETWORKS = {"hrnet_cpn.yaml": CPN, "hrnet_simple_baselines.yaml": SimpleBaselines}
+NETWORKS |= {"hrnet_stacked_hourglass.yaml": StackedHourglass}
+RESNET = "--model.init_args.backbone=resnet10t"
+
+
+@pytest.mark.parametrize("overlay", sorted(path.name for path in (CONFIGS / "overlays").glob("hrnet_*.yaml")))
+def test_hrnet_trains_a_step_with_what_its_paper_compares(overlay, tmp_path):
+    write_w300(tmp_path)
+    words = ("--config", "hrnet_300w.yaml", "--config", overlay, f"--data.init_args.root={tmp_path}")
+    options = (*BATCH, "--data.init_args.validation_fraction=0.4", "--data.init_args.size=64")
+    small = ("--model.init_args.backbone=hrnet_w18_small", "--model.init_args.pretrained=false")
+    network = NETWORKS.get(overlay, HRNet)
+    if network is not HRNet:
+        small = ("--model.init_args.width=16",) if network is StackedHourglass else (*small[1:], RESNET)
+    cli = run("fit", *words, *STEP, *options, *small)
+    assert cli.trainer.global_step == 1
+    found, words = cli.model, overlay.removesuffix(".yaml").split("_")[1:]
+    assert type(found) is network
+    named = {"l2": HeatmapL2, "js": JensenShannon, "soft": SoftArgmax}
+    assert type(found.loss) is named.get(words[0], Wasserstein)
+    if words[-1].startswith("sigma"):
+        assert found.loss.sigma == {"sigma1": 1, "sigma15": 1.5, "sigma3": 3}[words[-1]]
+    assert type(found.decoding) is (QuarterOffset if words[0] == "l2" else Barycentre)
+    assert found.coordconv == ("coordconv" in words)
 
 
 @pytest.mark.parametrize(

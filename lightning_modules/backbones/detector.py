@@ -31,7 +31,7 @@ class BackboneDetector(LandmarkModule):
         ValueError: for a negative learning rate or weight decay.
     """
 
-    network: Any  # has a `TimmBackbone` called backbone and the ``usual_side`` of images, and checks theirs
+    network: Any  # has the ``usual_side`` of images, and checks theirs; its ``backbone`` is a model of timm's
 
     def __init__(
         self,
@@ -108,14 +108,23 @@ class BackboneDetector(LandmarkModule):
         Here it is known whether a checkpoint was loaded, which has weights of its own, and there is no run yet that
         weights which cannot be had would leave behind.
         """
+        if (self.trainer.max_epochs or -1) < 0:
+            raise ValueError(
+                f"trainer.max_epochs is {self.trainer.max_epochs}, expected a number: the learning rate is scheduled "
+                "over all epochs"
+            )
         if self.pretrained and not self.trainer.ckpt_path:
-            name = self.network.backbone.name
-            if name not in PACKAGED:  # a machine without a network is silent for a minute before it gives up
-                self.print(f"ImageNet weights of {name}: from timm's cache, or fetched")
-            self.network.backbone.load_imagenet()
+            self.load_imagenet()
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def load_imagenet(self) -> None:
+        """Give the backbone ImageNet weights."""
+        name = self.network.backbone.name
+        if name not in PACKAGED:  # a machine without a network is silent for a minute before it gives up
+            self.print(f"ImageNet weights of {name}: from timm's cache, or fetched")
+        self.network.backbone.load_imagenet()
 
     def on_train_start(self) -> None:
         """Set the epoch's learning rate: a checkpoint has that of a training of the length it was made in."""

@@ -4,6 +4,7 @@ import math
 
 from torch import Tensor, nn
 
+from lightning_modules.backbones.sides import check_sides
 from lightning_modules.backbones.timm_backbone import PROBE, TimmBackbone
 
 
@@ -34,13 +35,8 @@ class StridedBackbone(nn.Module):
         Raises:
             ValueError: the stride does not divide the sides.
         """
-        if height % self.least_side or width % self.least_side:
-            other = "stride" if self.least_side > self.backbone.stride else "backbone"
-            raise ValueError(
-                f"images are {width} x {height} pixels, expected sides divisible by {self.least_side}; set the data's "
-                f"size (data.init_args.size, in a mixture that of each part) to a multiple of it, or choose another "
-                f"model.init_args.{other}"
-            )
+        other = "stride" if self.least_side > self.backbone.stride else "backbone"
+        check_sides(height, width, self.least_side, f", or choose another model.init_args.{other}")
 
     def features(self, image: Tensor) -> Tensor:
         """Features of images."""

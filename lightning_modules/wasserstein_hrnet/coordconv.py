@@ -1,5 +1,7 @@
 """CoordConv (Liu et al. 2018, arXiv:1807.03247): convolutions that know where they are."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 
 import torch
@@ -36,6 +38,19 @@ class CoordConv2d(nn.Module):
             places.append(torch.hypot(*places))
         found: Tensor = self.features(features) + self.coordinates(torch.stack(places).unsqueeze(0))
         return found
+
+
+@contextmanager
+def without_coordinates(network: nn.Module) -> Iterator[None]:
+    """The same network with plain convolutions again for a while, whose weights have their own names there."""
+    converted = {path: module for path, module in network.named_modules() if isinstance(module, CoordConv2d)}
+    for path, module in converted.items():
+        network.set_submodule(path, module.features)
+    try:
+        yield
+    finally:
+        for path, module in converted.items():
+            network.set_submodule(path, module)
 
 
 def add_coordinates(network: nn.Module, radius: bool = False) -> None:

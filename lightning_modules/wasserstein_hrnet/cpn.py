@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
 from lightning_modules.backbones.channels_last import channels_last
+from lightning_modules.backbones.sides import check_sides
 from lightning_modules.backbones.timm_pyramid import TimmPyramid
-from lightning_modules.wasserstein_hrnet.sides import check_sides
 
 WIDTH = 256
 

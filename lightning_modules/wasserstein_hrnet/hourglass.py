@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 
 from lightning_modules.backbones.channels_last import channels_last
-from lightning_modules.wasserstein_hrnet.sides import check_sides
+from lightning_modules.backbones.sides import check_sides
 
 DEPTH = 4  # halvings of an hourglass
 

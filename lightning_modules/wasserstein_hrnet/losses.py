@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from lightning_modules.heatmaps import HeatmapLoss, barycentre, render
+from lightning_modules.wasserstein_hrnet.pot import POT
 from lightning_modules.wasserstein_hrnet.sinkhorn import RecentredSinkhorn
-from lightning_modules.wasserstein_hrnet.transport import Solver, Target, window
+from lightning_modules.wasserstein_hrnet.transport import Solver, Target, window, within
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Wasserstein(GaussianLoss):
     distribution has nowhere else to go.
 
     Args:
-        sigma: of the Gaussian, in cells.
+        sigma: of the Gaussian, in cells; at most a quarter of the map's longer side.
         epsilon: weight of the entropy, in cells; None is sigma / 4. With more the loss draws to a narrower Gaussian.
         solver: finds the plan.
 
@@ -62,9 +63,9 @@ class Wasserstein(GaussianLoss):
         """Epsilon in cells."""
         return self.sigma / 4 if self.epsilon is None else self.epsilon
 
-    def __call__(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
+    def compare(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
         """See `HeatmapLoss`."""
-        source, centres, known = _distributions(heatmaps), *_places(centres)
+        source, centres, known = _distributions(heatmaps), *_points(centres)
         cost, potential = self.solver(source.detach(), centres, self.sigma, self.weight_of_entropy)
         # The value is the cost, the gradient the potential: the difference in the inner brackets is 0.
         loss = cost + ((source - source.detach()) * potential).sum(dim=(-2, -1))
@@ -85,12 +86,14 @@ class HeatmapL2(GaussianLoss):
         ValueError: sigma is not positive.
     """
 
-    def __call__(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
+    of_softmax = False
+
+    def compare(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
         """See `HeatmapLoss`."""
         height, width = heatmaps.shape[-2:]
         known = centres.isfinite().all(dim=-1)
-        target = render(torch.where(known.unsqueeze(-1), centres, 0.0).float(), self.sigma, width, height)
-        loss = (_precise(heatmaps) - target).square().sum(dim=(-2, -1)) / (math.pi * self.sigma**2)
+        target = render(torch.where(known.unsqueeze(-1), centres, 0.0).to(heatmaps.dtype), self.sigma, width, height)
+        loss = (heatmaps - target).square().sum(dim=(-2, -1)) / (math.pi * self.sigma**2)
         return torch.where(known, loss, 0.0)
 
 
@@ -105,35 +108,40 @@ class JensenShannon(GaussianLoss):
         ValueError: sigma is not positive.
     """
 
-    def __call__(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
+    def compare(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
         """See `HeatmapLoss`."""
         height, width = heatmaps.shape[-2:]
-        centres, known = _places(centres)
-        offsets = window(self.sigma).to(centres.device)
-        target = Target.of(_precise(centres), self.sigma, offsets, height, width).maps(height, width).flatten(1)
+        centres, known = _points(centres)
+        offsets = window(self.sigma, centres.device)
+        target = Target.of(centres.to(heatmaps.dtype), self.sigma, offsets, height, width)
+        masses = target.maps(height, width).flatten(1)
         # Logarithms of what is summed, which softmax of extreme heatmaps would have rounded to 0
-        log_source = _precise(heatmaps).reshape(-1, height * width).log_softmax(dim=1)
-        log_middle = torch.logaddexp(log_source, target.log()) - math.log(2)
-        divergence = log_source.exp() * (log_source - log_middle) + torch.xlogy(target, target) - target * log_middle
+        log_source = heatmaps.reshape(-1, height * width).log_softmax(dim=1)
+        log_middle = torch.logaddexp(log_source, masses.log()) - math.log(2)
+        divergence = log_source.exp() * (log_source - log_middle) + torch.xlogy(masses, masses) - masses * log_middle
         return _of_known(divergence.sum(dim=1) / 2, known)
 
 
 @dataclass(frozen=True)
 class SoftArgmax(HeatmapLoss):
-    """Distance along x plus that along y from the barycentre of a heatmap's softmax (Sun et al. 2018), in cells."""
+    """Distance along x plus that along y from the barycentre of a heatmap's softmax (Sun et al. 2018), in cells.
 
-    def __call__(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
+    A point beyond the map, where no barycentre can be, is moved to the nearest point of its border.
+    """
+
+    def compare(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
         """See `HeatmapLoss`."""
-        source, centres, known = _distributions(heatmaps), *_places(centres)
+        source, centres, known = _distributions(heatmaps), *_points(centres)
+        centres = within(centres, *heatmaps.shape[-2:])
         return _of_known((barycentre(source) - centres).abs().sum(dim=-1), known)
 
 
 def _distributions(heatmaps: Tensor) -> Tensor:
     """Softmax of heatmaps (B, N, h, w) as pairs (B N, h, w)."""
-    return _precise(heatmaps).flatten(-2).softmax(dim=-1).view(-1, *heatmaps.shape[-2:])
+    return heatmaps.flatten(-2).softmax(dim=-1).view(-1, *heatmaps.shape[-2:])
 
 
-def _places(centres: Tensor) -> tuple[Tensor, Tensor]:
+def _points(centres: Tensor) -> tuple[Tensor, Tensor]:
     """Points (B N, 2), those that are not finite at 0; and which are finite (B, N)."""
     known = centres.isfinite().all(dim=-1)
     return torch.where(known.unsqueeze(-1), centres, 0.0).flatten(0, 1), known
@@ -143,9 +151,5 @@ def _of_known(loss: Tensor, known: Tensor) -> Tensor:
     return torch.where(known, loss.view(known.shape), 0.0)
 
 
-def _precise(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
-
-
 # Checkpoints hold the loss among the hyperparameters; frozen dataclasses of numbers are safe to load.
-torch.serialization.add_safe_globals([Wasserstein, HeatmapL2, JensenShannon, SoftArgmax, RecentredSinkhorn])
+torch.serialization.add_safe_globals([Wasserstein, HeatmapL2, JensenShannon, SoftArgmax, RecentredSinkhorn, POT])

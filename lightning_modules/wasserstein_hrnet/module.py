@@ -9,7 +9,7 @@ from datamodules.batch import LandmarkBatch
 from lightning_modules.backbones.detector import BackboneDetector
 from lightning_modules.base import LandmarkPrediction
 from lightning_modules.heatmaps import HeatmapLoss, cell_to_pixel, pixel_to_cell
-from lightning_modules.wasserstein_hrnet.coordconv import add_coordinates
+from lightning_modules.wasserstein_hrnet.coordconv import add_coordinates, without_coordinates
 from lightning_modules.wasserstein_hrnet.cpn import CascadedPyramid
 from lightning_modules.wasserstein_hrnet.decoding import Barycentre, Decoding
 from lightning_modules.wasserstein_hrnet.hourglass import StackedHourglassNetwork
@@ -46,10 +46,15 @@ class HeatmapModule(BackboneDetector):
             add_coordinates(network)
         self.network = network
 
+    def load_imagenet(self) -> None:
+        """As `BackboneDetector`; weights of coordinates stay."""
+        with without_coordinates(self.network):
+            super().load_imagenet()
+
     def forward(self, image: Tensor) -> LandmarkPrediction:
         """Landmarks of images (B, 3, H, W)."""
         heatmaps = self.detector(image)[-1]
-        cells, confidence = self.decoding(heatmaps)
+        cells, confidence = self.decoding(heatmaps, self.loss.of_softmax)
         return LandmarkPrediction(cell_to_pixel(cells, self.network.stride), confidence, heatmaps)
 
     def training_step(self, batch: LandmarkBatch, batch_idx: int) -> Tensor:
@@ -65,14 +70,15 @@ class HRNet(HeatmapModule):
 
     Args:
         num_landmarks: N, e.g. 68 on 300-W.
-        backbone: an HRNet of timm: ``hrnet_w18``, ``hrnet_w18_small_v2``, ``hrnet_w18_small``, ``hrnet_w32``, ...
+        backbone: an HRNet of timm: ``hrnet_w18``, ``hrnet_w18_small_v2``, ``hrnet_w18_small``, ``hrnet_w32``, ...; with
+            ``.ms_in1k`` the ImageNet weights are those of HRNet's authors, without it timm's.
         **options: of `HeatmapModule`.
 
     Raises:
         ValueError: for a backbone that is no HRNet of timm.
     """
 
-    def __init__(self, num_landmarks: int, backbone: str = "hrnet_w18", **options: Any) -> None:
+    def __init__(self, num_landmarks: int, backbone: str = "hrnet_w18.ms_in1k", **options: Any) -> None:
         super().__init__(num_landmarks, **options)
         self.ready(HRNetwork(backbone, num_landmarks))
 
@@ -118,14 +124,21 @@ class StackedHourglass(HeatmapModule):
         num_landmarks: N, e.g. 68 on 300-W.
         stacks: hourglasses.
         width: channels of all features, a multiple of 4.
+        pretrained: there are no ImageNet weights of it.
         **options: of `HeatmapModule`.
 
     Raises:
-        ValueError: for no hourglass, or another width.
+        ValueError: for no hourglass, another width, or ``pretrained``.
     """
 
-    def __init__(self, num_landmarks: int, stacks: int = 4, width: int = 256, **options: Any) -> None:
-        super().__init__(num_landmarks, pretrained=False, **options)
+    def __init__(
+        self, num_landmarks: int, stacks: int = 4, width: int = 256, pretrained: bool = False, **options: Any
+    ) -> None:
+        super().__init__(num_landmarks, pretrained=pretrained, **options)
+        if pretrained:
+            raise ValueError(
+                "model.init_args.pretrained is True, but hourglasses have no ImageNet weights; leave it out"
+            )
         if stacks < 1:
             raise ValueError(f"model.init_args.stacks is {stacks}, expected at least 1")
         if width < 4 or width % 4:

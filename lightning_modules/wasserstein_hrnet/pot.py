@@ -37,11 +37,13 @@ class POT(Solver):
         u = source.detach().cpu().double().flatten(1).numpy()
         pairs = [self._solve(*pair, place, epsilon) for pair in zip(u, target.flatten(1).numpy(), strict=True)]
         cost = torch.tensor([cost for cost, _ in pairs], dtype=torch.float64)
-        potential = torch.from_numpy(np.stack([f for _, f in pairs])).view(-1, height, width)
+        potential = torch.from_numpy(np.array([f for _, f in pairs])).view(-1, height, width)
         return Transport(cost.to(source), potential.to(source))
 
     def _solve(self, u: Any, v: Any, place: Any, epsilon: float) -> tuple[float, Any]:
-        """Cost and potential (h w,) of one pair."""
+        """Cost and potential (h w,) of one pair; NaN of a prediction that is."""
+        if not np.isfinite(u).all():
+            return np.nan, np.full_like(u, np.nan)
         there = v > 0
         considered = there if self.windowed else np.ones_like(there)
         u, v = u / u.sum(), v / v.sum()

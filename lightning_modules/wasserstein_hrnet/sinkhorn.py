@@ -8,23 +8,26 @@ What makes it fast, and safe in float32 (figures in tests/benchmarks/README.md):
 3. Distances are reduced by the distance to the middle, |x - y| - |x|, which is between -R and R in a window of radius
    R: exp(± R / epsilon) fits into float32 where exp(-|x - y| / epsilon) is 0. The plan stays the same.
 4. A reduced distance hardly changes from cell to cell far from the window: predictions are pooled there (`Quadtree`).
+   Most of that change is known for each cell, as if all of the target were at its barycentre.
 5. Epsilon comes down in steps from its eightfold.
 6. The gradient is the potential (the envelope theorem); nothing goes back through iterations.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lightning_modules.heatmaps import precise
 from lightning_modules.wasserstein_hrnet.quadtree import Quadtree, grid, quadtree
 from lightning_modules.wasserstein_hrnet.transport import RADIUS, Solver, Target, Transport, window
 
 EXPONENT = 85.0  # exp of it is still a float32
-MARGIN = 1  # cells about the window that are not pooled
+FINE = 8  # cells about the target that are not pooled, and with large windows one more than these have
+Estimator = Literal["transport", "dual", "between"]
 AT_ONCE = 128  # pairs on a CPU: what is computed of them stays in its caches
 
 
@@ -41,12 +44,14 @@ class RecentredSinkhorn(Solver):
     """
 
     iterations: tuple[int, ...] = (2, 2, 4, 10)
-    estimator: Literal["transport", "dual", "between"] = "transport"
+    estimator: Estimator = "transport"
     pooled: bool = True
 
     def __post_init__(self) -> None:
         if not self.iterations or min(self.iterations) < 1:
             raise ValueError(f"iterations is {list(self.iterations)}, expected numbers of at least 1")
+        if self.estimator not in get_args(Estimator):
+            raise ValueError(f"estimator is '{self.estimator}', expected {', '.join(get_args(Estimator))}")
 
     def check(self, sigma: float, epsilon: float) -> None:
         """See `Solver`."""
@@ -61,7 +66,8 @@ class RecentredSinkhorn(Solver):
     def __call__(self, source: Tensor, centres: Tensor, sigma: float, epsilon: float) -> Transport:
         """See `Solver`."""
         self.check(sigma, epsilon)
-        source = source if source.dtype == torch.float64 else source.float()
+        _check_reach(sigma, *source.shape[-2:])
+        source = precise(source)
         pairs = AT_ONCE if source.device.type == "cpu" else max(1, len(source))
         with torch.autocast(source.device.type, enabled=False):
             parts = zip(torch.split(source, pairs), torch.split(centres, pairs), strict=True)
@@ -90,8 +96,18 @@ class RecentredSinkhorn(Solver):
         v = mass * (g / epsilon).exp()
         cells = _moved((v @ kernels.cells.T).view(-1, 2 * half, 2 * half), target.cell - half, height, width)
         distance = _distances(target.cell.to(source.dtype), height, width)  # which reducing has taken off
-        cost = (source * distance).sum(dim=(1, 2)) + self._reduced_cost(kernels, pooled, v, g, mass)
+        cost = self._cost(kernels, source, pooled, v, g, target)
         return Transport(cost, distance - epsilon * cells.clamp_min(tiny).log())
+
+    def _cost(
+        self, kernels: "_Kernels", source: Tensor, pooled: Tensor, v: Tensor, g: Tensor, target: Target
+    ) -> Tensor:
+        """The cost (P,): the distance to the target's barycentre, for each cell, and what that leaves, for squares."""
+        middle = (target.mass.unsqueeze(2) * target.offsets).sum(dim=1)
+        near = (source * _distances(target.cell + middle, *source.shape[-2:])).sum(dim=(1, 2))
+        squares = kernels.middles
+        taken = (squares - middle.unsqueeze(1)).norm(dim=2) - squares.norm(dim=1)
+        return near - (pooled * taken).sum(dim=1) + self._reduced_cost(kernels, pooled, v, g, target.mass)
 
     def _reduced_cost(self, kernels: "_Kernels", pooled: Tensor, v: Tensor, g: Tensor, mass: Tensor) -> Tensor:
         """The cost (P,) by the estimator, from scaled target masses v and their potential g."""
@@ -110,6 +126,7 @@ class _Kernels(NamedTuple):
 
     tree: Quadtree
     window: Tensor  # (M, 2)
+    middles: Tensor  # (K, 2) of the tree's squares
     reduced: Tensor  # (K, M) distances from squares to the window's cells, less those to the middle
     pooled: tuple[Tensor, ...]  # (K, M) exp(-reduced / epsilon), for each epsilon
     costs: Tensor  # (K, M) the last of them times the reduced distances
@@ -128,7 +145,7 @@ def _prepare(
     if key in _KERNELS:
         return
     targets = window(sigma)
-    tree = quadtree(side, math.ceil(RADIUS * sigma) + MARGIN if pooled else side)
+    tree = quadtree(side, max(FINE, math.ceil(RADIUS * sigma) + 1) if pooled else side)
     cells = grid(torch.arange(-tree.half, tree.half)).double()
     reduced, reduced_cells = _reduced(tree.middles, targets), _reduced(cells, targets)
 
@@ -138,6 +155,7 @@ def _prepare(
     _KERNELS[key] = _Kernels(
         tree._replace(indices=tuple(index.to(device) for index in tree.indices)),
         targets.to(device),
+        placed(tree.middles),
         placed(reduced),
         tuple(placed((-reduced / epsilon).exp()) for epsilon in epsilons),
         placed((-reduced / epsilons[-1]).exp() * reduced),
@@ -148,6 +166,14 @@ def _prepare(
 def _reduced(points: Tensor, targets: Tensor) -> Tensor:
     distance = torch.cdist(points, targets.double(), compute_mode="donot_use_mm_for_euclid_dist")
     return distance - points.norm(dim=1, keepdim=True)
+
+
+def _check_reach(sigma: float, height: int, width: int) -> None:
+    if 4 * sigma > max(height, width):  # kernels would have gigabytes
+        raise ValueError(
+            f"model.init_args.loss.init_args.sigma is {sigma:g} cells, but heatmaps have {width} x {height}; expected "
+            f"at most {max(height, width) / 4:g}"
+        )
 
 
 def smallest_epsilon(sigma: float) -> float:

@@ -4,6 +4,7 @@ Letters: P pairs of a prediction and a target, h x w cells, M cells of a target'
 """
 
 from abc import ABC, abstractmethod
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -45,7 +46,7 @@ class Solver(ABC):
 
 
 class Target(NamedTuple):
-    """Gaussians about centres, cut off at `RADIUS` and at the map's edges, that sum to 1 there.
+    """Gaussians about centres, cut off at the map's edges and beyond the `window` of the nearest cell, that sum to 1.
 
     A softmax of a Gaussian of peak 1, which the paper can be read to mean, would be almost uniform.
     """
@@ -65,13 +66,12 @@ class Target(NamedTuple):
             height: of the map, h.
             width: of the map, w.
         """
-        last = torch.tensor([width - 1, height - 1], dtype=centres.dtype, device=centres.device)
-        centres = centres.clamp_min(0).minimum(last)
+        centres = within(centres, height, width)
         cell = (centres + 0.5).floor()  # not round, which goes to even numbers: a move would change the window
         place = cell.unsqueeze(1) + offsets  # (P, M, 2)
         exponent = -0.5 * ((place - centres.unsqueeze(1)) / sigma).square().sum(dim=-1)
-        outside = ((place < 0) | (place > last)).any(dim=-1)
-        return cls(cell.long(), offsets, exponent.masked_fill(outside, -torch.inf).softmax(dim=1))
+        inside = (place >= 0).all(dim=-1) & (place[..., 0] < width) & (place[..., 1] < height)
+        return cls(cell.long(), offsets, exponent.masked_fill(~inside, -torch.inf).softmax(dim=1))
 
     def maps(self, height: int, width: int) -> Tensor:
         """As maps (P, h, w)."""
@@ -82,9 +82,16 @@ class Target(NamedTuple):
         return maps.scatter_add_(1, flat, self.mass * inside).view(-1, height, width)
 
 
-def window(sigma: float) -> Tensor:
+def within(centres: Tensor, height: int, width: int) -> Tensor:
+    """Points (P, 2) as (x, y) in cells, those beyond a map moved to the nearest point of its border."""
+    x, y = centres.unbind(dim=1)  # by plain numbers: a tensor of them would have to go to the device
+    return torch.stack([x.clamp(0, width - 1), y.clamp(0, height - 1)], dim=1)
+
+
+@cache  # a window that goes to a device makes the program wait for it
+def window(sigma: float, device: torch.device | None = None) -> Tensor:
     """Offsets (M, 2), int64, of the cells that a Gaussian can reach whose centre is within half a cell."""
     reach = int(RADIUS * sigma + 0.5)
     line = torch.arange(-reach, reach + 1)
     offsets = torch.cartesian_prod(line, line).flip(1)  # row by row, as (x, y)
-    return offsets[offsets.square().sum(dim=1) <= (RADIUS * sigma + 0.5) ** 2]
+    return offsets[offsets.square().sum(dim=1) <= (RADIUS * sigma + 0.5) ** 2].to(device)

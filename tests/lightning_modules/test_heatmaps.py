@@ -143,5 +143,13 @@ def test_bilinear_weights_are_found_again():
 
 
 def test_the_bilinear_reading_of_a_broken_heatmap_is_no_place():
-    for value in (torch.nan, torch.inf, 0.0, -1.0):
+    for value in (torch.nan, torch.inf):
         assert bilinear_argmax(torch.full((2, 4, 4), value)).isnan().all()
+
+
+def test_where_nothing_is_above_0_the_bilinear_reading_is_the_peaks_cell():
+    heatmap = torch.full((4, 4), -2.0)
+    heatmap[1, 2] = -1.0
+    assert bilinear_argmax(heatmap).tolist() == [2, 1]
+    heatmap[1, 2] = 0.0
+    assert bilinear_argmax(heatmap).tolist() == [2, 1]

@@ -52,6 +52,15 @@ def test_the_solvers_can_be_exchanged(sigma):
     torch.testing.assert_close(found[0][1].norm(), found[1][1].norm(), rtol=5e-3, atol=0)
 
 
+def test_the_gradient_is_that_of_the_potential():
+    """u (f - <f, u>) for f the potential, u the softmax; of the sum of the losses, so without a factor."""
+    logits, solver = maps("double", torch.float64), RecentredSinkhorn()
+    Wasserstein(1.5, None, solver)(logits, points(torch.float64)).sum().backward()
+    u = logits.detach().flatten(2).softmax(dim=2).view(3, 64, 64)
+    f = solver(u, points(torch.float64)[0], 1.5, 0.375).potential
+    torch.testing.assert_close(logits.grad[0], u * (f - (f * u).sum(dim=(1, 2), keepdim=True)))
+
+
 def test_l2_by_hand():
     heat = torch.zeros(1, 3, 64, 64)
     empty = HeatmapL2(1.5)(heat, points())
@@ -140,7 +149,9 @@ def test_heatmaps_that_are_not_numbers_are_not_hidden(loss):
     assert found[0, [0, 2]].isfinite().all()
 
 
-@pytest.mark.parametrize("loss", [Wasserstein(1.0), JensenShannon(1.5)], ids=["wasserstein", "js"])
+@pytest.mark.parametrize(
+    "loss", [Wasserstein(1.0), JensenShannon(1.5), SoftArgmax()], ids=["wasserstein", "js", "soft-argmax"]
+)
 def test_a_point_beyond_the_map_is_that_on_its_border(loss):
     beyond, border = (torch.tensor([[place] * 3]) for place in ([80.0, -5.0], [63.0, 0.0]))
     assert torch.equal(loss(maps("double"), beyond), loss(maps("double"), border))
@@ -198,6 +209,24 @@ def test_an_epsilon_that_is_none_is_refused(epsilon):
 
 
 @every
+def test_points_of_another_count_are_refused(loss):
+    with pytest.raises(ValueError, match=r"heatmaps have shape \(2, 3, 16, 16\) and points \(3, 2, 2\), expected"):
+        loss(torch.zeros(2, 3, 16, 16), torch.zeros(3, 2, 2))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="nothing waits for a CPU")
+@every
+def test_nothing_waits_for_the_device(loss):
+    logits, centres = maps("double").detach().cuda(), points().cuda()
+    loss(logits, centres)  # makes its kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss(logits.requires_grad_(), centres).sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("loss", [*LOSSES, Wasserstein(1.5, 0.2, POT(exact=True))], ids=[*NAMES, "pot"])
 def test_checkpoints_can_hold_it(loss):
     file = io.BytesIO()
     torch.save({"loss": loss}, file)

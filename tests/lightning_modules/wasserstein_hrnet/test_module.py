@@ -21,6 +21,7 @@ from lightning_modules.wasserstein_hrnet import (
     StackedHourglass,
     Wasserstein,
 )
+from lightning_modules.wasserstein_hrnet.coordconv import CoordConv2d
 from tests.lightning_modules.dots import dots, fall
 
 METHODS = {
@@ -79,17 +80,28 @@ def test_where_nothing_is_known_nothing_is_lost(silent):
     assert all(p.grad is None or not p.grad.any() for p in module.parameters())
 
 
-@pytest.mark.parametrize(("decoding", "within"), [(QuarterOffset(), 1.1), (Bilinear(), 1.7), (Barycentre(), 0.05)])
-def test_a_perfect_heatmap_is_read_where_it_is(monkeypatch, decoding, within):
-    """In pixels, of which a cell has four; and the reading is sure."""
-    module = small(decoding=decoding)
+@pytest.mark.parametrize(
+    ("loss", "decoding", "within"),
+    [
+        (HeatmapL2(1.5), QuarterOffset(), 1.1),
+        (HeatmapL2(1.5), Bilinear(), 1.7),
+        (Wasserstein(1.5), QuarterOffset(), 1.1),
+        (Wasserstein(1.5), Bilinear(), 1.7),
+        (Wasserstein(1.5), Barycentre(), 0.05),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("constant", [0.0, -20.0, 5.0])
+def test_a_perfect_heatmap_is_read_where_it_is(monkeypatch, loss, decoding, within, constant):
+    """In pixels, of which a cell has four; and the reading is sure. A constant changes nothing for softmax."""
+    module = small(loss=loss, decoding=decoding)
     landmarks = torch.tensor([[[20.0, 31.0], [33.3, 25.1], [17.9, 44.0], [30.0, 30.0], [41.7, 19.4]]])
     gaussians = render((landmarks + 0.5) / 4 - 0.5, 1.5, 16, 16)
-    maps = 8 * gaussians if not isinstance(decoding, Barycentre) else gaussians.clamp_min(1e-30).log()
+    maps = gaussians.clamp_min(1e-30).log() + constant if loss.of_softmax else gaussians
     monkeypatch.setattr(module.network, "forward", lambda image: [torch.zeros(1, 5, 16, 16), maps])
     found = module(dots()["image"])
     assert (found.landmarks - landmarks).abs().max() < within
-    assert (found.confidence > 0.4).all()
+    assert (found.confidence > 0.05).all()  # a Gaussian's peak has 7 % of its mass
     assert (found.confidence <= 1).all()
     assert torch.equal(found.heatmaps, maps)
 
@@ -126,7 +138,7 @@ def test_the_folded_network_finds_the_same(method, coordconv):
         module.fold()
         found = module(image)
     kept = [sum(isinstance(m, nn.BatchNorm2d) for m in each.modules()) for each in (module.network, module.detector)]
-    assert kept[1] < kept[0] or coordconv
+    assert kept[1] < kept[0] or coordconv  # norms stay after convolutions with coordinates
     scale = plain.heatmaps.abs().max().item()
     torch.testing.assert_close(found.heatmaps, plain.heatmaps, atol=1e-4 * scale, rtol=0)
 
@@ -134,13 +146,26 @@ def test_the_folded_network_finds_the_same(method, coordconv):
 def test_confidence_of_the_barycentre_is_the_mass_about_it():
     heat = torch.full((1, 9, 9), -1e4)
     heat[0, 4, 2], heat[0, 4, 3] = math.log(0.6), math.log(0.4)
-    point, confidence = Barycentre()(heat)
+    point, confidence = Barycentre()(heat, of_softmax=True)
     assert point.tolist() == [pytest.approx([2.4, 4.0])]
     assert confidence.item() == pytest.approx(1.0)
     heat[0, 4, 8] = math.log(1.0)  # half the mass, at 8
-    point, confidence = Barycentre()(heat)
+    point, confidence = Barycentre()(heat, of_softmax=True)
     assert point.tolist() == [pytest.approx([5.2, 4.0])]
     assert confidence.item() == 0  # none within a cell and a half
+
+
+@pytest.mark.parametrize("method", [SimpleBaselines, CPN])
+def test_imagenet_weights_are_loaded_beside_those_of_coordinates(method):
+    """Those that come with a package; the paper's CoordConv rows begin with ImageNet weights too."""
+    options = {"backbone": "tf_efficientnet_lite0"}
+    plain, with_coordinates = method(5, **options), method(5, **options, coordconv=True)
+    for module in (plain, with_coordinates):
+        module.load_imagenet()
+    image = dots()["image"]
+    features = [module.eval().network.backbone(image) for module in (plain, with_coordinates)]
+    torch.testing.assert_close(features[1], features[0])
+    assert any(isinstance(module, CoordConv2d) for module in with_coordinates.network.backbone.modules())
 
 
 @pytest.mark.parametrize(
@@ -149,8 +174,9 @@ def test_confidence_of_the_barycentre_is_the_mass_about_it():
         (HRNet, {"backbone": "resnet18"}, "model.init_args.backbone is 'resnet18', expected an HRNet of timm"),
         (CPN, {"backbone": "efficientvit_m0"}, "model.init_args.backbone is 'efficientvit_m0', expected a convol"),
         (StackedHourglass, {"stacks": 0}, "model.init_args.stacks is 0, expected at least 1"),
+        (StackedHourglass, {"pretrained": True}, "pretrained is True, but hourglasses have no ImageNet weights"),
         (StackedHourglass, {"width": 30}, "model.init_args.width is 30, expected a multiple of 4"),
-        (SimpleBaselines, {"lr": -1.0}, "model.init_args.lr is -1.0, expected at least 0"),
+        (SimpleBaselines, {"lr": -1.0}, "model.init_args.lr is -1.0, expected a number of at least 0"),
     ],
 )
 def test_options_out_of_range_are_refused(method, options, words):

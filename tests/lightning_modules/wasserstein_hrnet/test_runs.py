@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+import torch
 
 from lightning_modules.backbones.timm_pyramid import TimmPyramid
 from tests.experiment import run, weights, write_method
@@ -50,6 +51,9 @@ def test_it_trains_resumes_tests_and_predicts(experiment, monkeypatch, method):
     assert again.trainer.global_step == 2 * first.trainer.global_step == 8
     assert any((weights(folder)[key] != begun[key]).any() for key in begun if key.endswith("weight"))
     assert (again.model.loss, again.model.decoding) == (first.model.loss, first.model.decoding)
+    alone = type(first.model).load_from_checkpoint(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert (alone.loss, alone.decoding, alone.coordconv) == (again.model.loss, again.model.decoding, method == "CPN")
+    assert all(torch.equal(value, alone.state_dict()[key]) for key, value in weights(folder).items())
     tested = run("test", "--config", config)
     (row,) = read(folder / "test/faces_test_landmarks-1.2.csv")
     values = {key: float(value) for key, value in tested.trainer.callback_metrics.items()}

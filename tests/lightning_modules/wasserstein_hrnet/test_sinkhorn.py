@@ -55,8 +55,38 @@ def test_it_agrees_with_pot(kind, sigma):
     cost, potential = RecentredSinkhorn()(source, centres, sigma, sigma / 4)
     expected, theirs = POT()(source, centres, sigma, sigma / 4)
     torch.testing.assert_close(cost, expected, rtol=5e-3, atol=1e-4)
-    ours, theirs = (gradient(source, each) for each in (potential, theirs))
-    assert torch.cosine_similarity(ours.flatten(1), theirs.flatten(1)).min() > 0.999 or ours.abs().max() < 1e-4
+    ours, theirs = (gradient(source, each).flatten(1) for each in (potential, theirs))
+    if kind == "one-hot":  # a softmax of 1 and zeros has no slope
+        assert max(ours.abs().max(), theirs.abs().max()) < 1e-4
+        return
+    assert torch.cosine_similarity(ours, theirs).min() > 0.999
+    torch.testing.assert_close(ours.norm(dim=1), theirs.norm(dim=1), rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_what_one_cell_costs_is_known(sigma):
+    """All mass in one cell leaves one plan; pooling that cell with others may cost half a percent."""
+    generator = torch.Generator().manual_seed(2)
+    centres, cells = 63 * torch.rand(768, 2, generator=generator), torch.randint(64, (768, 2), generator=generator)
+    source = torch.zeros(768, 64, 64)
+    source[torch.arange(768), cells[:, 1], cells[:, 0]] = 1
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    distance = torch.hypot(x - cells[:, 0].view(-1, 1, 1), y - cells[:, 1].view(-1, 1, 1).double())
+    expected = (target_maps(centres, sigma) * distance).sum(dim=(1, 2)).float()
+    cost = RecentredSinkhorn()(source, centres, sigma, sigma / 4).cost
+    torch.testing.assert_close(cost, expected, rtol=5e-3, atol=0)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+@pytest.mark.parametrize("kind", ["near", "double", "peaked", "astray"])
+def test_pooling_hardly_turns_the_gradient(kind, sigma):
+    centres = points(64, seed=6)
+    source = distributions(kind, centres)
+    solvers = RecentredSinkhorn(), RecentredSinkhorn((2, 2, 4, 40), pooled=False)
+    ours, exact = (gradient(source, s(source, centres, sigma, sigma / 4).potential).flatten(1) for s in solvers)
+    error = (ours - exact).norm(dim=1) / exact.norm(dim=1)
+    assert error.median() < 0.01
+    assert error.max() < 0.15
 
 
 def gradient(source, potential):
@@ -146,14 +176,17 @@ def test_the_potential_is_the_gradient_of_the_cost_with_entropy(kind):
         assert (ahead - behind) / (2 * step) == pytest.approx((ours @ along).item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("sigma", [1.0, 1.5])
-@pytest.mark.parametrize("kind", ["noise", "near", "double"])
+@pytest.mark.parametrize("sigma", SIGMAS)
+@pytest.mark.parametrize("kind", ["noise", "near", "double", "peaked", "astray"])
 def test_it_points_where_the_exact_dual_points(kind, sigma):
+    """Less where a peak is narrower than the target: how the exact plan splits the target is hardly determined."""
     centres = points(seed=4)
     source = distributions(kind, centres)
     potentials = [solver(source, centres, sigma, sigma / 4).potential for solver in (RecentredSinkhorn(), POT(True))]
     ours, theirs = (gradient(source, each).flatten(1) for each in potentials)
-    assert torch.cosine_similarity(ours, theirs).min() >= 0.98
+    narrow = kind in ("near", "peaked", "astray")
+    least = {1.0: 0.98, 1.5: 0.95, 3.0: 0.9}[sigma] if narrow else 0.98
+    assert torch.cosine_similarity(ours, theirs).min() >= least
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -188,9 +221,16 @@ def test_pairs_know_nothing_of_each_other():
         torch.testing.assert_close(alone.potential[0], together.potential[k], rtol=1e-5, atol=1e-3)
 
 
-def test_no_pairs_are_no_trouble():
-    cost, potential = RecentredSinkhorn()(torch.empty(0, 64, 64), torch.empty(0, 2), 1.0, 0.25)
+@pytest.mark.parametrize("solver", [RecentredSinkhorn(), POT(), POT(exact=True)], ids=["ours", "POT", "exact"])
+def test_no_pairs_and_no_numbers_are_no_trouble(solver):
+    cost, potential = solver(torch.empty(0, 64, 64), torch.empty(0, 2), 1.0, 0.25)
     assert (cost.shape, potential.shape) == ((0,), (0, 64, 64))
+    centres = points(2, 16)
+    source = distributions("double", centres, 16, 16)
+    source[0] = torch.nan
+    cost, potential = solver(source, centres, 1.0, 0.25)
+    assert cost.isnan().tolist() == [True, False]
+    assert potential[1].isfinite().all()
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0, 6.0])
@@ -206,6 +246,16 @@ def test_too_small_an_epsilon_is_refused_with_the_smallest(sigma):
         cost, potential = solver(source, centres, sigma, least)
         assert cost.isfinite().all()
         assert potential.isfinite().all()
+
+
+def test_a_target_larger_than_the_map_is_refused():
+    with pytest.raises(ValueError, match="sigma is 9 cells, but heatmaps have 32 x 20; expected at most 8"):
+        RecentredSinkhorn()(torch.full((1, 20, 32), 1 / 640), torch.zeros(1, 2), 9.0, 3.0)
+
+
+def test_an_estimator_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="estimator is 'trasnport', expected transport, dual, between"):
+        RecentredSinkhorn(estimator="trasnport")
 
 
 def test_iterations_that_are_none_are_refused():
