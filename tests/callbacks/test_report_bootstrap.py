@@ -34,6 +34,21 @@ def test_the_interval_is_that_of_scipy(pair):
     assert found["fr08"].low < found["fr08"].mean < found["fr08"].high
 
 
+def test_frames_of_a_video_are_drawn_together():
+    """Twenty videos of fifty frames that err alike know as much as twenty faces; two faces of a photograph as one."""
+    rng = np.random.default_rng(3)
+    change = rng.normal(0.2, 1, 20)
+    names = [f"a/video{i}.mp4#{frame}" for i in range(20) for frame in range(50)]
+    base = [{"index": float(i), "nme": 5.0, "image": name} for i, name in enumerate(names)]
+    other = [{**row, "nme": 5.0 + change[i // 50]} for i, row in enumerate(base)]
+    found = differences(other, base)["nme"]
+    theirs = bootstrap((change,), np.mean, n_resamples=20_000, method="percentile", rng=0).confidence_interval
+    assert found[1:] == pytest.approx(theirs, abs=0.05)
+    alone = [[{**row, "image": f"{row['index']}.jpg"} for row in table] for table in (other, base)]
+    apart = differences(*alone)["nme"]
+    assert apart.high - apart.low < 0.25 * (found.high - found.low)
+
+
 def test_the_same_test_does_not_differ(pair):
     assert set(differences(pair[0], pair[0]).values()) == {(0.0, 0.0, 0.0)}
     assert not differences(pair[0], pair[0])["nme"].sure
