@@ -38,8 +38,8 @@ class RecentredSinkhorn(Solver):
     Args:
         iterations: at epsilon times ..., 8, 4, 2, 1.
         estimator: what is told as the cost; the gradient is the same. ``transport`` is <P, C>, that of the plan, which
-            is a little more than the exact distance. ``dual`` is a little less: that of the potentials without
-            entropy. ``between`` is two thirds of the first and one of the second, within 3 % of it or so.
+            but for pooling is more than the exact distance. ``dual`` is less: that of the potentials without entropy.
+            ``between`` is two thirds of the first and one of the second, and nearer.
         pooled: pool far cells; else the same in several times the time, to compare with.
     """
 

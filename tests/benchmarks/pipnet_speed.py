@@ -4,8 +4,8 @@
 
 "plain build" is the released network as its description has it: float32, channels-first, five heads that make maps of
 all cells, and their decoding. "folded" is what ``test``, ``predict`` and video use. "÷ backbone" is to the same form of
-the backbone: as it is, folded, or compiled. CoordNet, MapNet (stride 2) and HRNet are folded too; HRNet-W18 is timm's
-backbone, its four maps joined at stride 4 and one 1x1 convolution on them.
+the backbone: as it is, folded, or compiled. CoordNet, MapNet (stride 2) and HRNet-W18 with the face head, which reads
+barycentres, are folded too.
 LDEQ has its default width and starts from zeros. "Repeated lists" is the released code's merge. ``--compiled`` adds
 `torch.compile`, which takes minutes and a C++ compiler.
 
@@ -25,37 +25,20 @@ from typing import Any
 
 import timm
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from lightning_modules.backbones.folded import folded
-from lightning_modules.heatmaps import argmax, cell_to_pixel
 from lightning_modules.ldeq import LDEQ
 from lightning_modules.pipnet import CoordNet, MapNet, PIPNet
 from lightning_modules.pipnet.neighbours import RepeatedListMean, nearest
+from lightning_modules.wasserstein_hrnet import HRNet
 from tests.lightning_modules.pipnet.released import ReleasedNetwork
 
 LANDMARKS, SIDE = 98, 256
 ALONE = "backbone alone"
 BACKBONES = {"ResNet-18": "resnet18", "MobileNetV3": "mobilenetv3_large_100"}
 Contender = Callable[[Tensor], Any]
-
-
-class HRNet(nn.Module):
-    """HRNet-W18: heatmaps (B, N, H / 4, W / 4) from its four maps."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = timm.create_model("hrnet_w18", features_only=True, feature_location="", out_indices=(1, 2, 3, 4))
-        self.head = nn.Conv2d(sum(self.body.feature_info.channels()), LANDMARKS, 1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        maps = self.body(image.float() / 255)
-        size = maps[0].shape[-2:]
-        whole = [maps[0], *(nn.functional.interpolate(each, size, mode="bilinear") for each in maps[1:])]
-        found: Tensor = self.head(torch.cat(whole, dim=1))
-        return found
 
 
 def pipnet_contenders(name: str, backbone: str, compiled: bool) -> dict[str, Contender]:
@@ -92,16 +75,13 @@ def pipnet_contenders(name: str, backbone: str, compiled: bool) -> dict[str, Con
 
 def other_contenders() -> dict[str, Contender]:
     """The paper's baselines with ResNet-18, HRNet and LDEQ."""
-    baselines = CoordNet(LANDMARKS, pretrained=False).eval(), MapNet(LANDMARKS, pretrained=False).eval()
-    for module in baselines:
+    found: dict[str, Contender] = {}
+    methods = {"ResNet-18: CoordNet": CoordNet, "ResNet-18: MapNet": MapNet, "HRNet-W18": HRNet}
+    for name, method in methods.items():
+        module = method(LANDMARKS, pretrained=False).eval()
         module.fold()
-    hrnet = folded(HRNet(), torch.zeros(1, 3, SIDE, SIDE, dtype=torch.uint8))
-    return {
-        "ResNet-18: CoordNet, folded": baselines[0],
-        "ResNet-18: MapNet, folded": baselines[1],
-        "HRNet-W18, folded": lambda image: cell_to_pixel(argmax(hrnet(image)), 4),
-        "LDEQ, cold": LDEQ(LANDMARKS).eval(),
-    }
+        found[f"{name}, folded"] = module
+    return found | {"LDEQ, cold": LDEQ(LANDMARKS).eval()}
 
 
 def measure(contenders: dict[str, Contender], image: Tensor, rounds: int, clock: Callable[[], float]) -> Any:

@@ -5,8 +5,8 @@
 
 A step is forward, loss, backward and Adam's update, on the device; "step with L2" is the same step with heatmap L2. The
 loss is timed alone too, forward and backward. POT's time is that of `ot.sinkhorn2` between all cells and the target's
-window, of eight pairs, times the number of pairs: its loss has to solve them one by one on the CPU. ``--compiled``
-compiles our loss.
+window, of eight pairs, times the number of pairs: it solves one after the other on the CPU. ``--compiled`` compiles our
+loss.
 
 Steps take turns; figures are medians of the rounds.
 """
