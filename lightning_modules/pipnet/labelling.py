@@ -6,8 +6,6 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from datamodules.crop import Floats
-from datamodules.mixture import Mixture
 from lightning_modules.pipnet.module import PIPNet
 
 
@@ -18,19 +16,19 @@ class PseudoLabels(NamedTuple):
     confidence: Tensor  # (U, N)
     side: Tensor  # (U,) of the clean crops, in those pixels
 
-    def figures(self, before: Floats) -> dict[str, float]:
+    def figures(self, before: Tensor) -> dict[str, float]:
         """What is logged of them; ``before`` are the landmarks (U, N, 2) of the last round, NaN where it had none."""
         told = {"pseudo/confidence": float(self.confidence.mean())}
         told["pseudo/confidence_low"] = float(self.confidence.mean(dim=1).quantile(0.1))  # of faces
-        moved = (self.landmarks - torch.from_numpy(before)).norm(dim=-1) / self.side.unsqueeze(-1)
+        moved = (self.landmarks - before).norm(dim=-1) / self.side.unsqueeze(-1)
         if not moved.isnan().any():
             told["pseudo/moved"] = float(100 * moved.mean())
         return told
 
 
 @torch.no_grad()
-def find(module: PIPNet, data: Mixture) -> PseudoLabels:
-    """Each rank looks at its share of the faces in clean crops, and gets them all."""
+def find(module: PIPNet, data: Any) -> PseudoLabels:
+    """Each rank looks at its share of the unlabelled faces of a `Mixture` in clean crops, and gets them all."""
     trainer: Any = module.trainer
     labelled = data.mixed.num_labelled
     module.eval()

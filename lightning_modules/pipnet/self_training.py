@@ -201,7 +201,7 @@ class SelfTraining(PIPNet):
         mixed = self.data.mixed
         others = len(mixed) - mixed.num_labelled
         self.print(f"round {number}: finding the landmarks of {others} faces without labels")
-        before = mixed.pseudo_labels
+        before = torch.from_numpy(mixed.pseudo_labels)
         labels = find(self, self.data)
         if self.trainer.is_global_zero:
             self.data.write_pseudo_labels(self.file(number), labels.landmarks.numpy(), labels.confidence.numpy())
