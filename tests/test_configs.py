@@ -34,6 +34,7 @@ def drawn(tmp_path_factory):
     write_menpo2d(root / "Menpo2D")
     write_w300vw(root / "300VW", {"001": 30, "002": 31, "009": 29, "114": 4, "203": 3, "410": 3})  # a fifth trains
     write_celeba_in_the_wild(root / "CelebA/Img/img_celeba")
+    write_celeba_in_the_wild(root / "faces")
     return root
 
 
@@ -51,7 +52,7 @@ def small(config):
     """The options that make a config small, and its epochs, one a round."""
     model = yaml.safe_load((CONFIGS / config).read_text())["model"]
     tasks = model["init_args"].get("tasks", [1])
-    mixed = {"uda", "gssl"} & set(config.split("_"))
+    mixed = {"uda", "gssl", "stc"} & set(config.split("_"))
     data = {**LOADING} if mixed else {**LOADING, "size": 64}
     data |= {"num_train": 60, "num_test": 4} if config == "demo.yaml" else {"validation_fraction": 0.4}
     network = {"LDEQ": NARROW, "HRNet": SMALL_HRNET}.get(model["class_path"].rpartition(".")[2], SMALL)

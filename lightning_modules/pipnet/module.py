@@ -27,7 +27,7 @@ class PIPNet(BackboneDetector):
         num_neighbours: C; 0 is PIP regression without the neighbour regression module.
         merge: how what landmarks say of their neighbours is merged.
         offset_weight: of the landmarks' and the neighbours' offsets, beside 10 for the scores; None is the paper's for
-            the stride.
+            the stride at 256 px.
         **options: of `BackboneDetector`.
 
     Raises:
