@@ -1,9 +1,9 @@
 """Heatmaps by transposed convolutions after a backbone (Xiao et al. 2018, arXiv:1804.06208), at strides down to 1."""
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_modules.backbones.channels_last import channels_last
+from lightning_modules.backbones.heatmap_convolution import HeatmapConv2d
 from lightning_modules.backbones.strided import StridedBackbone
 
 
@@ -19,13 +19,11 @@ class HeatmapNetwork(StridedBackbone):
 
     def __init__(self, backbone: str, num_landmarks: int, stride: int, width: int = 512) -> None:
         super().__init__(backbone, stride, width)
-        self.head = nn.Conv2d(self.channels, num_landmarks, 1)
+        self.head = HeatmapConv2d(self.channels, num_landmarks, 1)
         self.initialize()
         channels_last(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""
-        features = self.features(image)
-        with torch.autocast(features.device.type, enabled=False):  # in bfloat16 the cells about a peak are equal
-            found: Tensor = self.head(features.to(self.backbone.mean.dtype))
+        found: Tensor = self.head(self.features(image))
         return found

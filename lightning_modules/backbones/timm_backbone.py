@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.backbones.normalization import Normalization
 from lightning_modules.backbones.timm_models import create, load_imagenet, no_map
 
 PROBE = 128  # side of the image that tells a network's channels and stride
@@ -24,16 +25,12 @@ class TimmBackbone(nn.Module):
         ValueError: timm has no such model, or it has no feature map.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
         self.body = create(name, num_classes=0)
         config: dict[str, Any] = self.body.pretrained_cfg
-        for key in ("mean", "std"):  # of the images that the ImageNet weights were trained on, in [0, 255]
-            self.register_buffer(key, 255 * torch.tensor(config[key]).view(3, 1, 1), persistent=False)
+        self.normalize = Normalization(config["mean"], config["std"])
         self.channels, self.stride = self._probe()
 
     def _probe(self) -> tuple[int, int]:
@@ -76,7 +73,7 @@ class TimmBackbone(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""
-        features: Tensor = self.body.forward_features((image.to(self.mean.dtype) - self.mean) / self.std)
+        features: Tensor = self.body.forward_features(self.normalize(image))
         if features.ndim == 4 and features.shape[1] != self.body.num_features == features.shape[3]:
             features = features.permute(0, 3, 1, 2)  # some networks keep channels last
         return features

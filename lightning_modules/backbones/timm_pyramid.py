@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from lightning_modules.backbones.normalization import Normalization
 from lightning_modules.backbones.timm_models import create, load_imagenet, no_map
 
 STRIDES = (4, 8, 16, 32)
@@ -23,9 +23,6 @@ class TimmPyramid(nn.Module):
         ValueError: timm has no such model, or it has no map of one of the strides.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__()
         self.name = name
@@ -36,8 +33,7 @@ class TimmPyramid(nn.Module):
             raise ValueError(f"{no_map(name)}: its maps have strides {found}, expected {STRIDES}")
         self.channels: list[int] = self.body.feature_info.channels()
         config: dict[str, Any] = self.body.pretrained_cfg
-        for key in ("mean", "std"):  # of the images that the ImageNet weights were trained on, in [0, 255]
-            self.register_buffer(key, 255 * torch.tensor(config[key]).view(3, 1, 1), persistent=False)
+        self.normalize = Normalization(config["mean"], config["std"])
 
     def load_imagenet(self) -> None:
         """ImageNet weights: see `timm_models.load_imagenet`."""
@@ -45,5 +41,5 @@ class TimmPyramid(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """See the class."""
-        found: list[Tensor] = self.body((image.to(self.mean.dtype) - self.mean) / self.std)
+        found: list[Tensor] = self.body(self.normalize(image))
         return found

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
 from lightning_modules.backbones.channels_last import channels_last
+from lightning_modules.backbones.heatmap_convolution import HeatmapConv2d
 from lightning_modules.backbones.sides import check_sides
 from lightning_modules.backbones.timm_pyramid import TimmPyramid
 
@@ -29,13 +30,13 @@ class CascadedPyramid(nn.Module):
         self.lateral = nn.ModuleList(_convolution(channels, WIDTH, 1) for channels in coarse_first)
         self.upwards = nn.ModuleList(nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 1, bias=False), _norm()) for _ in range(3))
         self.whole = nn.ModuleList(
-            nn.Sequential(_convolution(WIDTH, WIDTH, 1), nn.Conv2d(WIDTH, num_landmarks, 3, padding=1))
+            nn.Sequential(_convolution(WIDTH, WIDTH, 1), HeatmapConv2d(WIDTH, num_landmarks, 3, padding=1))
             for _ in coarse_first
         )
         # Three bottlenecks after the coarsest map, none after the finest, as in the paper's Fig. 2
         self.refine = nn.ModuleList(nn.Sequential(*(Bottleneck(WIDTH) for _ in range(count))) for count in (3, 2, 1, 0))
         self.join = Bottleneck(4 * WIDTH, WIDTH)
-        self.last = nn.Conv2d(WIDTH, num_landmarks, 3, padding=1)
+        self.last = HeatmapConv2d(WIDTH, num_landmarks, 3, padding=1)
         channels_last(self)
 
     def check_sides(self, height: int, width: int) -> None:
@@ -55,13 +56,8 @@ class CascadedPyramid(nn.Module):
                 found = found + self.upwards[level - 1](above)
             features.append(found)
         refined = [_enlarged(blocks(each), size) for blocks, each in zip(self.refine, features, strict=True)]
-        joined = self.join(torch.cat(refined, dim=1))
-        with torch.autocast(image.device.type, enabled=False):  # in bfloat16 the cells about a peak are equal
-            whole = [
-                _enlarged(head(each.to(self.backbone.mean.dtype)), size)
-                for head, each in zip(self.whole, features, strict=True)
-            ]
-            return [*whole, self.last(joined.to(self.backbone.mean.dtype))]
+        whole = [_enlarged(head(each), size) for head, each in zip(self.whole, features, strict=True)]
+        return [*whole, self.last(self.join(torch.cat(refined, dim=1)))]
 
 
 class Bottleneck(nn.Module):

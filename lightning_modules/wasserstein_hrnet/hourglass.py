@@ -1,10 +1,11 @@
 """Stacked hourglass network (Newell et al. 2016, arXiv:1603.06937)."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 
 from lightning_modules.backbones.channels_last import channels_last
+from lightning_modules.backbones.heatmap_convolution import HeatmapConv2d
+from lightning_modules.backbones.normalization import IMAGENET, Normalization
 from lightning_modules.backbones.sides import check_sides
 
 DEPTH = 4  # halvings of an hourglass
@@ -21,13 +22,10 @@ class StackedHourglassNetwork(nn.Module):
 
     stride = 4
     least_side = usual_side = 4 * 2**DEPTH
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, num_landmarks: int, stacks: int, width: int) -> None:
         super().__init__()
-        for key, value in {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}.items():
-            self.register_buffer(key, 255 * torch.tensor(value).view(3, 1, 1), persistent=False)
+        self.normalize = Normalization(*IMAGENET)
         self.stem = nn.Sequential(
             nn.Conv2d(3, width // 4, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(width // 4),
@@ -47,7 +45,7 @@ class StackedHourglassNetwork(nn.Module):
             )
             for _ in range(stacks)
         )
-        self.heads = nn.ModuleList(nn.Conv2d(width, num_landmarks, 1) for _ in range(stacks))
+        self.heads = nn.ModuleList(HeatmapConv2d(width, num_landmarks, 1) for _ in range(stacks))
         self.again = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(stacks - 1))
         self.seen = nn.ModuleList(nn.Conv2d(num_landmarks, width, 1) for _ in range(stacks - 1))
         channels_last(self)
@@ -59,12 +57,11 @@ class StackedHourglassNetwork(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         """See the class."""
         self.check_sides(*image.shape[-2:])
-        passed = self.stem((image.to(self.mean.dtype) - self.mean) / self.std)
+        passed = self.stem(self.normalize(image))
         found: list[Tensor] = []
         for stack, hourglass in enumerate(self.hourglasses):
             features = self.features[stack](hourglass(passed))
-            with torch.autocast(image.device.type, enabled=False):  # in bfloat16 the cells about a peak are equal
-                found.append(self.heads[stack](features.to(self.mean.dtype)))
+            found.append(self.heads[stack](features))
             if stack < len(self.again):
                 passed = passed + self.again[stack](features) + self.seen[stack](found[-1])
         return found

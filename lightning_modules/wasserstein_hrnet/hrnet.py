@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
 from lightning_modules.backbones.channels_last import channels_last
+from lightning_modules.backbones.heatmap_convolution import HeatmapConv2d
 from lightning_modules.backbones.sides import check_sides
 from lightning_modules.backbones.timm_pyramid import TimmPyramid
 
@@ -32,7 +33,7 @@ class HRNetwork(nn.Module):
         width = sum(self.backbone.channels)
         self.join = nn.Conv2d(width, width, 1)
         self.norm = nn.BatchNorm2d(width)
-        self.last = nn.Conv2d(width, num_landmarks, 1)
+        self.last = HeatmapConv2d(width, num_landmarks, 1)
         for name, values in [*self.join.named_parameters(), *self.last.named_parameters()]:
             nn.init.normal_(values, std=0.001 if name == "weight" else 0.0)
         for module in self.modules():
@@ -51,6 +52,4 @@ class HRNetwork(nn.Module):
         self.check_sides(*image.shape[-2:])
         finest, *others = self.backbone(image)
         whole = [finest, *(interpolate(each, finest.shape[-2:], mode="bilinear") for each in others)]
-        features = relu(self.norm(self.join(torch.cat(whole, dim=1))))
-        with torch.autocast(image.device.type, enabled=False):  # in bfloat16 the cells about a peak are equal
-            return [self.last(features.to(self.backbone.mean.dtype))]
+        return [self.last(relu(self.norm(self.join(torch.cat(whole, dim=1)))))]

@@ -77,9 +77,9 @@ def test_autocast_does_not_round_coordinates():
         ({"size": -64}, "model.init_args.size is -64, expected a multiple"),
         ({"backbone": "vit_tiny_patch16_224"}, "model.init_args.backbone is 'vit_tiny_patch16_224', expected a convol"),
         ({"backbone": "resnet81"}, "model.init_args.backbone is 'resnet81'"),
-        ({"lr": -1.0}, "model.init_args.lr is -1.0, expected at least 0"),
-        ({"lr": float("nan")}, "model.init_args.lr is nan, expected at least 0"),
-        ({"weight_decay": -0.1}, "model.init_args.weight_decay is -0.1, expected at least 0"),
+        ({"lr": -1.0}, "model.init_args.lr is -1.0, expected a number of at least 0"),
+        ({"lr": float("nan")}, "model.init_args.lr is nan, expected a number of at least 0"),
+        ({"weight_decay": -0.1}, "model.init_args.weight_decay is -0.1, expected a number of at least 0"),
     ],
 )
 def test_options_out_of_range_are_refused(options, words):

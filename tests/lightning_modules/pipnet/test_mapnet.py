@@ -135,8 +135,8 @@ def test_a_diverged_network_finds_no_place(monkeypatch):
         ({"sigma": -1.0}, "model.init_args.sigma is -1.0, expected more than 0 pixels"),
         ({"sigma": float("nan")}, "model.init_args.sigma is nan, expected more than 0 pixels"),
         ({"backbone": "vit_tiny_patch16_224"}, "model.init_args.backbone is 'vit_tiny_patch16_224', expected a convol"),
-        ({"lr": -1.0}, "model.init_args.lr is -1.0, expected at least 0"),
-        ({"weight_decay": -0.1}, "model.init_args.weight_decay is -0.1, expected at least 0"),
+        ({"lr": -1.0}, "model.init_args.lr is -1.0, expected a number of at least 0"),
+        ({"weight_decay": -0.1}, "model.init_args.weight_decay is -0.1, expected a number of at least 0"),
     ],
 )
 def test_options_out_of_range_are_refused(options, words):

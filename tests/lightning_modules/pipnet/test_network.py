@@ -137,7 +137,7 @@ def test_a_stride_that_no_layers_make_is_refused(stride):
 
 @pytest.mark.parametrize(("stride", "size", "step"), [(32, 80, 32), (16, 80, 32), (128, 192, 128)])
 def test_a_size_that_the_stride_does_not_divide_is_refused(stride, size, step):
-    sentence = rf"images are {size} x {size} pixels, expected sides divisible by {step}; set data.init_args.size"
+    sentence = rf"images are {size} x {size} pixels, expected sides divisible by {step}; set the data's size"
     with pytest.raises(ValueError, match=sentence):
         network(stride=stride)(torch.zeros(1, 3, size, size, dtype=torch.uint8))
 

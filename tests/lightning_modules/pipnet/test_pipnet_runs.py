@@ -123,7 +123,7 @@ def check_neighbours(module, mean_shape):
     [
         (
             ("--data.init_args.size=48",),
-            "images are 48 x 48 pixels, expected sides divisible by 32; set data.init_args.size",
+            "images are 48 x 48 pixels, expected sides divisible by 32; set the data's size",
         ),
         (("--model.init_args.stride=128",), "images are 64 x 64 pixels, expected sides divisible by 128"),
         (

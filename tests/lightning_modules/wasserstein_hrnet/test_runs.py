@@ -70,7 +70,7 @@ def test_it_trains_resumes_tests_and_predicts(experiment, monkeypatch, method):
     ("method", "words", "sentence"),
     [
         ("HRNet", ["--model.init_args.backbone=resnet18"], "model.init_args.backbone is 'resnet18', expected an HRNet"),
-        ("HRNet", ["--data.init_args.size=72"], "images are 72 x 72 pixels, expected sides divisible by 32; set data."),
+        ("HRNet", ["--data.init_args.size=72"], "images are 72 x 72 pixels, expected sides divisible by 32; set the"),
         ("HRNet", ["--model.init_args.num_landmarks=68"], "num_landmarks is 68 but CSVLandmarks has 98"),
         (
             "HRNet",
