@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from lightning_modules.backbones.normalization import IMAGENET, Normalization
+
 STRIDE = 4  # input pixels per heatmap cell
 
 
@@ -26,20 +26,16 @@ class ConvUnit(nn.Sequential):
 class Stem(nn.Module):
     """uint8 image (B, 3, H, W) to injection (B, C, H/4, W/4); batch-normalised."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255, persistent=False)
+        self.normalize = Normalization(*IMAGENET)
         self.enter = ConvUnit(3, width // 4, 7, nn.BatchNorm2d(width // 4), stride=2)
         self.widen = ConvUnit(width // 4, width // 2, 3, nn.BatchNorm2d(width // 2))
         self.out = ConvUnit(width // 2, width, 3, nn.BatchNorm2d(width))
 
     def forward(self, image: Tensor) -> Tensor:
         """The injection x."""
-        x = self.widen(self.enter((image - self.mean) / self.std))
+        x = self.widen(self.enter(self.normalize(image)))
         return self.out(F.max_pool2d(x, 2))
 
 
