@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("lightning_modules", "datamodules", "callbacks")
 SOURCES = [*sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")), ROOT / "cli.py"]
 METHODS = ("ldeq", "pipnet", "wasserstein_hrnet", "two_step")
-MODULES = ("module", "pot", "statistics", "__init__", "coordnet", "mapnet", "self_training", "dann")
+MODULES = ("module", "pot", "statistics", "__init__", "coordnet", "mapnet", "self_training", "dann", "appearance")
 SHARED = ("base", "schedules", "heatmaps", "backbones", "metrics", "video")
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
