@@ -169,6 +169,26 @@ def _inside(points: Floats, width: int, height: int) -> NDArray[np.bool_]:
     return np.all((points >= -0.5) & (points < (width - 0.5, height - 0.5)), axis=-1)
 
 
+class Rows(Dataset[dict[str, Any]]):
+    """Some of some faces, in clean crops, each with its number among those as ``row``.
+
+    Args:
+        faces: the dataset.
+        chosen: indices of those.
+        part: which of them.
+    """
+
+    def __init__(self, faces: FaceDataset, chosen: NDArray[np.int64], part: range) -> None:
+        self.faces, self.chosen, self.part = faces, chosen, part
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self.part[index]
+        return {**self.faces[int(self.chosen[row])], "row": torch.tensor(row)}
+
+
 class EpochSampler(DistributedSampler[Any]):
     """Shuffles by (seed, epoch), shares out over the ranks, and yields (epoch, index).
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.crop import box_convention, invert, transform
 from datamodules.crop_cache import cache_crops
-from datamodules.face_dataset import EpochSampler, FaceDataset, Read
+from datamodules.face_dataset import EpochSampler, FaceDataset, Read, Rows
 from datamodules.faces import Faces, split_validation
 from datamodules.markup import Markup
 from datamodules.markup_maps import MarkupMap, find_map
@@ -203,6 +203,18 @@ class LandmarkDataModule(LightningDataModule):
         """Shuffled and augmented; an incomplete last batch is left out."""
         dataset, (ranks, rank) = self._datasets["train"], self._ranks()
         return self._shuffled(dataset, EpochSampler(dataset, num_replicas=ranks, rank=rank, seed=self.seed))
+
+    def clean_train_dataloader(self, count: int | None) -> tuple[DataLoader[Any], int]:
+        """Clean crops of training faces over all ranks, evenly out of all, and how many there are.
+
+        Samples have a ``row`` beside the rest, which counts these faces from 0.
+
+        Args:
+            count: of the faces at most; None is all.
+        """
+        (ranks, rank), dataset = self._ranks(), self._datasets["train"]
+        chosen = np.linspace(0, len(dataset) - 1, min(count or len(dataset), len(dataset))).round().astype(int)
+        return self._loader(Rows(dataset, chosen, range(rank, len(chosen), ranks))), len(chosen)
 
     def _shuffled(self, dataset: FaceDataset, sampler: DistributedSampler[Any]) -> DataLoader[Any]:
         sampler.set_epoch(self._first_epoch)

@@ -1,0 +1,42 @@
+"""Features of another run for step 2."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+PREFIX = "feature_network."
+
+
+def load_features(network: nn.Module, path: str) -> str:
+    """Give a feature network the weights in a checkpoint of `Discovery`; a sentence that says which these are.
+
+    Raises:
+        FileNotFoundError, ValueError: one sentence naming the file, which is not there, is no checkpoint, has no
+            features, or those of another network.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"model.init_args.features is {path}, which is not there; set it to a checkpoint of Discovery, such as "
+            "runs/NAME/checkpoints/last.ckpt"
+        )
+    try:
+        checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        state = checkpoint["state_dict"]
+    except Exception as error:
+        raise ValueError(f"{path}: not a readable checkpoint; set model.init_args.features to another") from error
+    found = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
+    if not found:
+        raise ValueError(f"{path}: not a checkpoint of Discovery; set model.init_args.features to one")
+    own = network.state_dict()
+    for key in [*own, *found]:
+        here, there = (tuple(each[key].shape) if key in each else "missing" for each in (own, found))
+        if here != there:
+            raise ValueError(
+                f"{path} has other features: {key} is {there} in it but {here} in this model; give the channels and "
+                "widths under model.init_args that it was trained with"
+            )
+    network.load_state_dict(found)
+    return f"features of {path}, after epoch {checkpoint.get('epoch', 'unknown')}"

@@ -1,0 +1,256 @@
+"""Landmark discovery in two steps (Rahaman et al. 2021, arXiv:2104.02925)."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from datamodules.batch import LandmarkBatch
+from lightning_modules.base import LandmarkModule, LandmarkPrediction
+from lightning_modules.heatmaps import barycentre
+from lightning_modules.two_step.appearance import Appearance
+from lightning_modules.two_step.contrastive import contrastive_loss
+from lightning_modules.two_step.deformations import Deformation, RandomDeformation
+from lightning_modules.two_step.features import load_features
+from lightning_modules.two_step.losses import distributions, diversity_loss, equivariance_loss, variance_loss
+from lightning_modules.two_step.matching import features_at
+from lightning_modules.two_step.networks import FeatureNetwork, HeatmapHead
+from lightning_modules.two_step.probe import Ridge
+
+
+class Discovered(NamedTuple):
+    """What is found in B images without labels."""
+
+    landmarks: Tensor  # (B, K, 2) in input pixels
+    mass: Tensor  # (B, K, H, W) their distributions
+
+
+class Discovery(LandmarkModule):
+    """Learns features of pixels by contrast, then a detector of landmarks on them by equivariance; no labels are used.
+
+    The first ``contrastive_epochs`` are step 1, the others step 2. With none the detector is trained on features that
+    were trained before (``features``), or, end to end, together with them. What is tested and predicted are annotated
+    landmarks, which a ridge regression tells from the discovered ones: it is fitted on labelled training faces before
+    each validation, and the only place where labels are looked at.
+
+    Args:
+        num_landmarks: N, annotated landmarks of the data, which the regression tells.
+        discovered: K, landmarks to discover.
+        channels: D, of the features.
+        widths: of the feature network's blocks, from fine to coarse.
+        width: of the detector's blocks.
+        blocks: of the detector.
+        contrastive_epochs: of step 1.
+        features: a checkpoint of `Discovery` to take the feature network from.
+        freeze_features: whether step 2 leaves the features as they are, as in the paper.
+        points: of each image whose features are compared in step 1.
+        temperature: of the contrastive loss.
+        first: deformations of step 1.
+        second: deformations of step 2.
+        appearance: how the second view looks otherwise in both steps.
+        patch: side in pixels of the patches over which landmarks are to differ.
+        diversity: weight of that loss, where the equivariance has 1.
+        variance: weight of the heatmaps' variance.
+        probe: the regression.
+        probe_faces: training faces it is fitted on, evenly out of all; None is all.
+        lr: Adam's learning rate in the first epoch of a step.
+        decay: factor on it from epoch to epoch.
+        weight_decay: Adam's (L2).
+
+    Raises:
+        ValueError: for options out of range.
+    """
+
+    probe_weights: Tensor  # (2 K, 2 N)
+
+    def __init__(
+        self,
+        num_landmarks: int,
+        discovered: int = 30,
+        channels: int = 64,
+        widths: tuple[int, ...] = (32, 64, 128, 128, 128),
+        width: int = 64,
+        blocks: int = 3,
+        contrastive_epochs: int = 20,
+        features: str | None = None,
+        freeze_features: bool = True,
+        points: int = 100,
+        temperature: float = 0.1,
+        first: RandomDeformation = RandomDeformation(
+            rotation=15.0, scale=0.1, translation=0.05, zoom=0.2, elastic=0.02, elastic_cells=4
+        ),
+        second: RandomDeformation = RandomDeformation(rotation=15.0, elastic=0.02, elastic_cells=4),
+        appearance: Appearance = Appearance(),
+        patch: int = 8,
+        diversity: float = 1.0,
+        variance: float = 1.0,
+        probe: Ridge = Ridge(),
+        probe_faces: int | None = 1000,
+        lr: float = 3e-4,
+        decay: float = 0.9,
+        weight_decay: float = 5e-4,
+    ) -> None:
+        super().__init__(num_landmarks)
+        self.save_hyperparameters()
+        counts = {"discovered": (discovered, 1), "points": (points, 1), "patch": (patch, 1)}
+        counts |= {"probe_faces": (probe_faces or 1, 1), "contrastive_epochs": (contrastive_epochs, 0)}
+        for key, (value, least) in counts.items():
+            if value < least:
+                raise ValueError(f"model.init_args.{key} is {value}, expected at least {least}")
+        weights = {"lr": lr, "weight_decay": weight_decay, "diversity": diversity, "variance": variance}
+        for key, weight in weights.items():
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"model.init_args.{key} is {weight}, expected a number of at least 0")
+        self.feature_network = FeatureNetwork(channels, widths)
+        self.head = HeatmapHead(channels, discovered, width, blocks)
+        self.discovered, self.patch, self.points, self.temperature = discovered, patch, points, temperature
+        self.contrastive_epochs, self.features, self.freeze_features = contrastive_epochs, features, freeze_features
+        self.first, self.second, self.appearance = first, second, appearance
+        self.diversity, self.variance = diversity, variance
+        self.probe, self.probe_faces = probe, probe_faces
+        self.lr, self.decay, self.weight_decay = lr, decay, weight_decay
+        self.register_buffer("probe_weights", torch.zeros(2 * discovered, 2 * num_landmarks, dtype=torch.float64))
+
+    def setup(self, stage: str) -> None:
+        """Check the size of the data's images; and as `LandmarkModule`."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            self.feature_network.check_sides(data.size, data.size)
+            if self.discovered > (patches := (-(-data.size // self.patch)) ** 2):
+                raise ValueError(
+                    f"model.init_args.discovered is {self.discovered}, but images of {data.size} pixels have {patches} "
+                    f"patches of {self.patch}, and each landmark is to have one of its own; lower it, or patch"
+                )
+        super().setup(stage)
+
+    def _check_labels(self, data: Any) -> None:
+        if not data.num_landmarks:
+            raise ValueError(
+                f"{type(data).__name__} has no landmarks, by which what is discovered could be measured; set data to "
+                "annotated faces, or to datamodules.mixture.Mixture of some and others"
+            )
+
+    def discover(self, image: Tensor) -> Discovered:
+        """Landmarks of images (B, 3, H, W)."""
+        return self._located(self.head(self.feature_network(image)))
+
+    def _located(self, heatmaps: Tensor) -> Discovered:
+        mass = distributions(heatmaps)
+        return Discovered(barycentre(mass), mass)
+
+    def forward(self, image: Tensor) -> LandmarkPrediction:
+        """Annotated landmarks (B, N, 2) by the regression. Confidence is the mean peak of the discovered ones' mass."""
+        found = self.discover(image)
+        landmarks = self.probe.predict(found.landmarks, self.probe_weights, image.shape[-1])
+        confidence = found.mass.amax(dim=(2, 3)).mean(dim=1, keepdim=True).expand(-1, self.num_landmarks)
+        return LandmarkPrediction(landmarks, confidence)
+
+    @property
+    def in_first_step(self) -> bool:
+        """Whether this epoch is of step 1."""
+        return self.current_epoch < self.contrastive_epochs
+
+    def training_step(self, batch: LandmarkBatch, batch_idx: int) -> Tensor:
+        """The loss of the step; other parameters take part with 0, which DistributedDataParallel waits for."""
+        image = batch["image"]
+        loss = self._contrast(image) if self.in_first_step else self._equivariance(image)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss + 0 * _sum(self.head.parameters() if self.in_first_step else self.feature_network.parameters())
+
+    def _contrast(self, image: Tensor) -> Tensor:
+        deformation = self._draw(self.first, image)
+        other, _ = deformation.warp(self.appearance(image))
+        height, width = image.shape[-2:]
+        place = torch.rand(len(image), self.points, 2, device=image.device)
+        points = place * place.new_tensor([width, height]) - 0.5
+        moved = deformation.forward(points)
+        known = deformation.inside(moved)
+        one, two = self.feature_network(torch.cat([image.float(), other])).chunk(2)
+        here, there = features_at(one, points).flatten(0, 1), features_at(two, moved).flatten(0, 1)
+        loss = contrastive_loss(here, there, known.flatten(), self.temperature)
+        self.log("train/contrastive", loss, on_step=False, on_epoch=True, sync_dist=True)
+        return loss
+
+    def _equivariance(self, image: Tensor) -> Tensor:
+        deformation = self._draw(self.second, image)
+        other, _ = deformation.warp(self.appearance(image))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_features):
+            features = self.feature_network(torch.cat([image.float(), other]))
+        found = self._located(self.head(features))
+        (here, there), side = found.landmarks.chunk(2), max(image.shape[-2:])
+        parts = {
+            "train/equivariance": equivariance_loss(deformation.forward(here), there, side),
+            "train/diversity": diversity_loss(found.mass, self.patch),
+            "train/variance": variance_loss(found.mass),
+        }
+        self.log_dict(parts, on_step=False, on_epoch=True, sync_dist=True)
+        equivariance, diversity, variance = parts.values()
+        return equivariance + self.diversity * diversity + self.variance * variance
+
+    def _draw(self, random: RandomDeformation, image: Tensor) -> Deformation:
+        index = image.device.index or 0
+        generator = torch.cuda.default_generators[index] if image.is_cuda else torch.default_generator
+        return random.draw(len(image), image.shape[-2], image.shape[-1], generator)
+
+    def on_train_epoch_start(self) -> None:
+        """Begin step 2 with an optimiser without memory, and say which step it is."""
+        first, last = (0, self.contrastive_epochs) if self.in_first_step else (self.contrastive_epochs, None)
+        if self.current_epoch != first:
+            return
+        if self.in_first_step:
+            self.print(f"step 1, epochs 0 to {(last or 1) - 1}: features by contrast")
+            return
+        for optimizer in self.trainer.optimizers:
+            optimizer.state.clear()
+        how = "the features stay as they are" if self.freeze_features else "with the features"
+        self.print(f"step 2 from epoch {first}: landmarks by equivariance, {how}")
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the paper's decay in each step; and features of another run where a training begins."""
+        if self.features and not self.trainer.ckpt_path:
+            self.print(load_features(self.feature_network, self.features))
+        groups = [{"params": [*part.parameters()]} for part in (self.feature_network, self.head)]
+        optimizer = torch.optim.Adam(groups, lr=self.lr, weight_decay=self.weight_decay)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [self._rate_of_features, self._rate_of_head])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def _rate_of_features(self, epoch: int) -> float:
+        """0 where they are frozen: Adam with weight decay would move them without a gradient."""
+        if epoch < self.contrastive_epochs:
+            return self.decay**epoch
+        return 0.0 if self.freeze_features else self._rate_of_head(epoch)
+
+    def _rate_of_head(self, epoch: int) -> float:
+        return self.decay ** (epoch - self.contrastive_epochs) if epoch >= self.contrastive_epochs else 0.0
+
+    def on_validation_start(self) -> None:
+        """Fit the regression; and as `LandmarkModule`."""
+        super().on_validation_start()
+        trainer: Any = self.trainer
+        if trainer.datamodule is not None and trainer.state.fn == "fit":
+            self.fit_probe(trainer.datamodule)
+
+    @torch.no_grad()
+    def fit_probe(self, data: Any) -> None:
+        """Fit the regression on clean crops of labelled training faces, each rank looking at its share of them."""
+        trainer: Any = self.trainer
+        loader, count = data.clean_train_dataloader(self.probe_faces)
+        found = torch.zeros(count, self.discovered + self.num_landmarks, 2, device=self.device)
+        for batch in loader:
+            batch = trainer.strategy.batch_to_device(batch)
+            with trainer.precision_plugin.val_step_context():
+                landmarks = self.discover(batch["image"]).landmarks
+            found[batch["row"]] = torch.cat([landmarks, batch["landmarks"]], dim=1).float()
+        found = trainer.strategy.reduce(found, reduce_op="sum")  # the other ranks have nothing but zeros there
+        here, truth = found.split([self.discovered, self.num_landmarks], dim=1)
+        self.probe_weights.copy_(self.probe.fit(here, truth, data.size))
+
+
+def _sum(parameters: Iterable[nn.Parameter]) -> Tensor:
+    return torch.stack([p.sum() for p in parameters]).sum()
+
+
+# Checkpoints hold these among the hyperparameters; frozen dataclasses of numbers are safe to load.
+torch.serialization.add_safe_globals([RandomDeformation, Ridge])

@@ -1,0 +1,163 @@
+"""Both steps through the command line: what each trains, resuming, features of another run, and mistakes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lightning_modules.two_step import Discovery
+from lightning_modules.two_step.probe import Ridge
+from tests.experiment import run, weights
+from tests.mixed_experiment import infrared, synthetic
+
+SMALL = {"num_landmarks": 98, "discovered": 6, "channels": 8, "widths": [8, 8, 16], "width": 8, "blocks": 1}
+SMALL |= {"contrastive_epochs": 2, "points": 20, "probe_faces": 10, "lr": 1e-3}
+DATA = {"size": 64, "num_train": 20, "num_test": 4, "validation_fraction": 0.2}
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes ``small.yaml``: two epochs of each step on generated faces of 64 pixels."""
+    monkeypatch.chdir(tmp_path)
+
+    def written(data=None, **options):
+        config = {
+            "model": {"class_path": "lightning_modules.two_step.Discovery", "init_args": {**SMALL, **options}},
+            "data": data or synthetic(**DATA),
+            "trainer": {"max_epochs": 4, "accelerator": "cpu", "callbacks": "tests.experiment.StopAfterEpoch"},
+        }
+        config["trainer"]["callbacks"] = [{"class_path": config["trainer"]["callbacks"]}]
+        Path("small.yaml").write_text(yaml.safe_dump(config))
+        return "small.yaml"
+
+    return written
+
+
+def changed(one, other, part):
+    keys = [key for key in one if key.startswith(part)]
+    assert len(keys) > 3
+    return [key for key in keys if not torch.equal(one[key], other[key])]
+
+
+def stop_after(epoch, monkeypatch, *words):
+    with monkeypatch.context() as patch:
+        patch.setenv("STOP_AFTER_EPOCH", str(epoch))
+        return run("fit", *words)
+
+
+def test_each_step_trains_its_part_and_a_resumed_run_ends_as_a_whole_one(write, monkeypatch, capsys):
+    config = write()
+    run("fit", "--config", config, "--name", "whole")
+    said = capsys.readouterr().out
+    assert "step 1, epochs 0 to 1: features by contrast" in said
+    assert "step 2 from epoch 2: landmarks by equivariance, the features stay as they are" in said
+    stop_after(0, monkeypatch, "--config", config, "--name", "parts")
+    begun = weights("runs/parts")
+    stop_after(1, monkeypatch, "--name", "parts", "--resume")
+    after_first = weights("runs/parts")
+    assert len(changed(begun, after_first, "feature_network.")) > 10
+    assert changed(begun, after_first, "head.") == []
+    run("fit", "--name", "parts", "--resume")
+    after_second, whole = weights("runs/parts"), weights("runs/whole")
+    assert changed(after_first, after_second, "feature_network.") == []
+    assert len(changed(after_first, after_second, "head.")) > 3
+    assert all(torch.equal(whole[key], after_second[key]) for key in whole)
+    assert Path("runs/parts/metrics.csv").read_text() == Path("runs/whole/metrics.csv").read_text()
+    tested = run("test", "--name", "whole")
+    assert 0 < tested.trainer.callback_metrics["test/nme"] < 300
+
+
+def test_the_features_of_a_run_serve_another(write, monkeypatch, capsys):
+    """Step 2 alone is what follows step 1 in one run, but for the random numbers."""
+    run("fit", "--config", write(), "--name", "first", "--trainer.max_epochs=2")
+    path = "runs/first/checkpoints/last.ckpt"
+    config = write(contrastive_epochs=0, features=path)
+    capsys.readouterr()
+    run("fit", "--config", config, "--name", "second", "--trainer.max_epochs=2")
+    assert f"features of {path}, after epoch 1" in capsys.readouterr().out
+    assert changed(weights("runs/first"), weights("runs/second"), "feature_network.") == []
+    assert torch.load("runs/second/checkpoints/last.ckpt", weights_only=True)["hyper_parameters"]["features"] == path
+    Path(path).unlink()
+    run("fit", "--name", "second", "--resume", "--trainer.max_epochs=3")  # the checkpoint holds them
+
+
+@pytest.mark.parametrize("contrastive_epochs", [0, 2])
+def test_features_that_are_not_frozen_go_on_learning(write, monkeypatch, contrastive_epochs):
+    """End to end, or fine-tuned after step 1."""
+    config = write(contrastive_epochs=contrastive_epochs, freeze_features=False)
+    stop_after(2, monkeypatch, "--config", config, "--name", "run")
+    before = weights("runs/run")
+    run("fit", "--name", "run", "--resume")
+    assert len(changed(before, weights("runs/run"), "feature_network.")) > 10
+
+
+def test_the_regression_is_that_of_clean_training_faces(write):
+    trained = run("fit", "--config", write(), "--trainer.max_epochs=1")
+    module, data = trained.model.eval(), trained.datamodule
+    faces = data._datasets["train"]
+    rows = torch.linspace(0, len(faces) - 1, 10).round().int().tolist()
+    samples = [faces[row] for row in rows]
+    with torch.no_grad():
+        found = torch.cat([module.discover(sample["image"].unsqueeze(0)).landmarks for sample in samples])
+        truth = torch.stack([sample["landmarks"] for sample in samples])
+        expected = Ridge().fit(found, truth, 64)
+        torch.testing.assert_close(module.probe_weights, expected, rtol=1e-3, atol=1e-4)
+        predicted = module(samples[0]["image"].unsqueeze(0)).landmarks
+        torch.testing.assert_close(predicted, Ridge().predict(found[:1], expected, 64), rtol=1e-3, atol=1e-2)
+
+
+def test_faces_without_labels_are_learnt_from(write):
+    mixture = {"labelled": synthetic(**DATA), "unlabelled": [infrared(size=64)], "ratio": 1.0}
+    config = write(data={"class_path": "datamodules.mixture.Mixture", "init_args": mixture})
+    trained = run("fit", "--config", config)
+    labelled = len(trained.datamodule.mixed.parts[0])
+    assert trained.trainer.global_step == 4 * (2 * labelled // 4)
+
+
+def test_no_label_is_looked_at_but_by_the_regression():
+    """The loss of a batch whose labels are all wrong is the same."""
+    torch.manual_seed(0)
+    module = Discovery(**{**SMALL, "widths": (8, 8, 16)})
+    module.log = module.log_dict = lambda *args, **options: None
+    image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    for epoch in (0, 2):
+        type(module).current_epoch = property(lambda self, epoch=epoch: epoch)
+        losses = []
+        for landmarks in (torch.zeros(2, 98, 2), torch.full((2, 98, 2), torch.nan)):
+            torch.manual_seed(1)
+            losses.append(module.training_step({"image": image, "landmarks": landmarks}, 0).item())
+        assert losses[0] == losses[1]
+    del type(module).current_epoch
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "sentence"),
+    [
+        ({"discovered": 65}, (), "discovered is 65, but images of 64 pixels have 64 patches of 8"),
+        ({"discovered": 0}, (), "model.init_args.discovered is 0, expected at least 1"),
+        ({"contrastive_epochs": -1}, (), "model.init_args.contrastive_epochs is -1, expected at least 0"),
+        ({"diversity": -1.0}, (), "model.init_args.diversity is -1.0, expected a number of at least 0"),
+        ({"features": "nowhere.ckpt"}, (), "model.init_args.features is nowhere.ckpt, which is not there"),
+        ({}, ("--data.init_args.size=66",), "images are 66 x 66 pixels, expected sides divisible by 4"),
+        ({}, ("--model.init_args.num_landmarks=68",), "num_landmarks is 68 but SyntheticFaces has 98"),
+    ],
+)
+def test_mistakes_are_one_sentence(write, capsys, options, words, sentence):
+    with pytest.raises(SystemExit):
+        run("fit", "--config", write(**options), *words)
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("error: ")
+    assert sentence in said
+
+
+def test_features_of_another_width_are_refused(write, capsys):
+    run("fit", "--config", write(), "--name", "first", "--trainer.max_epochs=1")
+    with pytest.raises(SystemExit):
+        run("fit", "--config", write(features="runs/first/checkpoints/last.ckpt", channels=16), "--name", "second")
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "has other features: last.weight is (8, 8, 1, 1) in it but (16, 8, 1, 1) in this model" in said
+    Path("broken.ckpt").write_bytes(b"none")
+    with pytest.raises(SystemExit):
+        run("fit", "--config", write(features="broken.ckpt"), "--name", "second")
+    assert "broken.ckpt: not a readable checkpoint" in capsys.readouterr().err
