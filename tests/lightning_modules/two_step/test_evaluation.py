@@ -1,0 +1,67 @@
+"""Errors with few labels, and accuracy curves."""
+
+import math
+
+import pytest
+import torch
+
+from lightning_modules.two_step.evaluation import Faces, accuracy_curve, chance_curve, few_labels
+from lightning_modules.two_step.probe import Ridge, chosen_faces
+
+SIDE = 128
+
+
+def faces(count, seed, noise=2.0):
+    """Annotated landmarks that are a linear map of the discovered ones, and noise."""
+    generator = torch.Generator().manual_seed(seed)
+    found = 127 * torch.rand(count, 6, 2, generator=generator)
+    truth = found[:, [0, 3]] * 0.5 + found[:, [1, 1]] * 0.5 + noise * torch.randn(count, 2, 2, generator=generator)
+    return Faces(found, truth, torch.full((count,), 40.0))
+
+
+def test_rows_are_those_of_regressions_one_by_one():
+    train, test = faces(60, 0), faces(30, 1)
+    rows = few_labels(train, test, SIDE, Ridge(), samples=(5, 50, 500), repeats=3, seed=7)
+    assert [(row.samples, row.repeats) for row in rows] == [(5, 3), (50, 3), (60, 1)]
+    for row in rows[:2]:
+        errors = []
+        for repeat in range(3):
+            chosen = chosen_faces(60, row.samples, repeat, 7)
+            weights = Ridge().fit(train.found[chosen], train.truth[chosen], SIDE)
+            error = (Ridge().predict(test.found, weights, SIDE) - test.truth).norm(dim=2) / 40
+            errors.append(100 * error.mean())
+        assert row.mean == pytest.approx(float(torch.stack(errors).mean()))
+        assert row.spread == pytest.approx(float(torch.stack(errors).std()))
+    assert rows[-1].spread == 0
+
+
+def test_more_labels_are_better():
+    rows = few_labels(faces(1000, 0), faces(200, 1), SIDE, Ridge())
+    assert [row.samples for row in rows] == [1, 5, 10, 50, 100, 500, 1000]
+    means = [row.mean for row in rows]
+    assert means == sorted(means, reverse=True)
+    assert means[-1] == pytest.approx(100 * 2 * math.sqrt(math.pi / 2) / 40, rel=0.05)  # the noise alone
+
+
+def test_landmarks_that_are_not_annotated_are_not_counted():
+    train, test = faces(60, 0), faces(30, 1)
+    test.truth[:10, 1] = torch.nan
+    train.truth[:5, 0] = torch.nan
+    (row,) = few_labels(train, test, SIDE, Ridge(), samples=())
+    weights = Ridge().fit(train.found, train.truth, SIDE)
+    error = (Ridge().predict(test.found, weights, SIDE) - test.truth).norm(dim=2) / 40
+    assert row.mean == pytest.approx(float(100 * error[error.isfinite()].mean()))
+
+
+def test_curves_by_hand():
+    errors = torch.tensor([[0.0, 1.0], [5.0, torch.nan], [20.0, 21.0]])
+    assert accuracy_curve(errors, (0, 1, 20, 30)) == pytest.approx([20, 40, 80, 100])
+
+
+def test_chance_is_the_share_of_the_frame_within_reach():
+    middle = torch.tensor([[63.0, 63.0]])
+    near, far = chance_curve(middle, SIDE, (10, 200))
+    assert near == pytest.approx(100 * math.pi * 10**2 / SIDE**2, rel=0.03)
+    assert far == 100
+    corner = chance_curve(torch.tensor([[0.0, 0.0]]), SIDE, (10,))[0]
+    assert corner == pytest.approx(near / 4, rel=0.15)
