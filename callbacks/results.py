@@ -54,6 +54,7 @@ class Results(Callback):
     - ``_landmarks.csv``: error and FR10 of each landmark, and its place on the mean face, in shares of the crop's side.
     - ``_faces.csv``: NME and shares of failed landmarks of each face, the worst first.
     - ``_overlays.png``: drawings of some.
+    - whatever else the method has (`LandmarkModule.test_tables`).
     - ``.json``: what the numbers mean, the epoch and step that the weights are of, what is done otherwise than in
       their training, whatever else the method logged, and, where the data declares ``radii``, the share of faces, in
       percent, in which each landmark is within them (`meaning`).
@@ -116,6 +117,7 @@ class Results(Callback):
         tables = {predictor: metrics.compute() for predictor, metrics in self.tables.items()}
         within = {radius.title: accuracy.compute().tolist() for radius, accuracy in self.within.items()}
         faces = {index: row for index, *row in from_all_ranks(self.faces)}
+        further = pl_module.test_tables()
         if not trainer.is_global_zero:
             return
         data, dataset = trainer.datamodule, trainer.test_dataloaders.dataset
@@ -137,6 +139,8 @@ class Results(Callback):
             mean_face = (pl_module.mean_landmarks(data.size) + 0.5) / data.size
         write_rows(_file(stem, "_landmarks.csv"), landmark_rows(tables, mean_face))
         write_rows(_file(stem, "_faces.csv"), face_rows(dataset.faces, numbers))
+        for name, table in further.items():
+            write_rows(_file(stem, f"_{name}.csv"), table)
         drawn = best_median_worst(nme, self.drawn)
         with trainer.precision_plugin.forward_context():
             sheet = draw_overlays(pl_module, dataset, drawn, data.markup.edges)

@@ -140,6 +140,10 @@ class LandmarkModule(LightningModule):
         """Log the metrics of the test faces."""
         self.log_dict(self.test_metrics)
 
+    def test_tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Further tables of a test by name, which are written beside the others; all ranks call it at the end."""
+        return {}
+
     def predict_step(self, batch: LandmarkBatch, batch_idx: int) -> dict[str, Tensor]:
         """``index`` (B,), ``landmarks`` (B, N, 2) in pixels of the original image, ``confidence`` (B, N)."""
         prediction: LandmarkPrediction = self(batch["image"])

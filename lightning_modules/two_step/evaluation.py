@@ -66,9 +66,8 @@ def accuracy_curve(errors: Tensor, distances: Iterable[float]) -> list[float]:
     return [100 * float((known <= distance).double().mean()) for distance in distances]
 
 
-def chance_curve(moved: Tensor, side: int, distances: Iterable[float]) -> list[float]:
-    """Acc(d) of places drawn evenly over the frame, for points (P, 2) to be found: the dashed line of Fig. 1."""
-    line = torch.arange(side, dtype=moved.dtype)
-    pixels = torch.cartesian_prod(line, line)
-    distance = torch.cdist(moved, pixels)
-    return [100 * float((distance <= each).double().mean()) for each in distances]
+def chance_curve(side: int, distances: Iterable[float], draws: int = 100_000) -> list[float]:
+    """Acc(d) where both the place and the guess are drawn evenly over the frame: nothing is known."""
+    generator = torch.Generator().manual_seed(0)
+    errors = (torch.rand(draws, 2, generator=generator) - torch.rand(draws, 2, generator=generator)).norm(dim=1) * side
+    return accuracy_curve(errors, distances)

@@ -16,6 +16,7 @@ from lightning_modules.two_step.deformations import Deformation, RandomDeformati
 from lightning_modules.two_step.features import load_features
 from lightning_modules.two_step.losses import distributions, diversity_loss, equivariance_loss, variance_loss
 from lightning_modules.two_step.matching import features_at
+from lightning_modules.two_step.measured import Measured, training_faces
 from lightning_modules.two_step.networks import FeatureNetwork, HeatmapHead
 from lightning_modules.two_step.probe import Ridge
 
@@ -232,20 +233,29 @@ class Discovery(LandmarkModule):
         if trainer.datamodule is not None and trainer.state.fn == "fit":
             self.fit_probe(trainer.datamodule)
 
-    @torch.no_grad()
     def fit_probe(self, data: Any) -> None:
         """Fit the regression on clean crops of labelled training faces, each rank looking at its share of them."""
-        trainer: Any = self.trainer
-        loader, count = data.clean_train_dataloader(self.probe_faces)
-        found = torch.zeros(count, self.discovered + self.num_landmarks, 2, device=self.device)
-        for batch in loader:
-            batch = trainer.strategy.batch_to_device(batch)
-            with trainer.precision_plugin.val_step_context():
-                landmarks = self.discover(batch["image"]).landmarks
-            found[batch["row"]] = torch.cat([landmarks, batch["landmarks"]], dim=1).float()
-        found = trainer.strategy.reduce(found, reduce_op="sum")  # the other ranks have nothing but zeros there
-        here, truth = found.split([self.discovered, self.num_landmarks], dim=1)
-        self.probe_weights.copy_(self.probe.fit(here, truth, data.size))
+        faces = training_faces(self, data, self.probe_faces)
+        self.probe_weights.copy_(self.probe.fit(faces.found, faces.truth, data.size))
+
+    def layers(self, image: Tensor) -> list[Tensor]:
+        """Layers 1, 2, ... of the paper: the features, and what each block of the detector makes of them."""
+        features = self.feature_network(image)
+        return [features, *self.head.layers(features)]
+
+    def on_test_start(self) -> None:
+        """Get ready for what only this method measures; and as `LandmarkModule`."""
+        super().on_test_start()
+        self._measured = Measured(self)
+
+    def test_step(self, batch: LandmarkBatch, batch_idx: int) -> dict[str, LandmarkPrediction]:
+        """Also what only this method measures; and as `LandmarkModule`."""
+        self._measured.put(batch)
+        return super().test_step(batch, batch_idx)
+
+    def test_tables(self) -> dict[str, list[dict[str, Any]]]:
+        """See `Measured`."""
+        return self._measured.tables()
 
 
 def _sum(parameters: Iterable[nn.Parameter]) -> Tensor:

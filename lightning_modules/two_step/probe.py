@@ -18,7 +18,8 @@ class Ridge:
 
     Without a bias the origin matters, and what alpha does depends on the unit; the paper gives neither. ``corner``
     counts pixels from the frame's top-left corner (the code of Jakab et al. 2018, with alpha 0), where an alpha of 0.1
-    is next to nothing. ``centre`` goes from -1 to 1, 0 in the middle (that of Zhang et al. 2018 but for a factor).
+    is next to nothing, and landmarks that hardly move serve as a bias. ``centre`` goes from -1 to 1, 0 in the middle
+    (that of Zhang et al. 2018 but for a factor), where those near the middle say nothing.
 
     Args:
         alpha: weight of the map's squares.
@@ -29,7 +30,7 @@ class Ridge:
     """
 
     alpha: float = 0.1
-    origin: Origin = "centre"
+    origin: Origin = "corner"
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha < torch.inf:

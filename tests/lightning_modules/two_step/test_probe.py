@@ -38,7 +38,7 @@ def test_without_alpha_it_is_least_squares(count):
     """Of fewer faces than coordinates the smallest of all maps that fit."""
     found, truth = faces(count)
     weights = Ridge(0.0).fit(found, truth, SIDE)
-    expected = scipy.linalg.lstsq(in_units(found, "centre"), in_units(truth, "centre"))[0]
+    expected = scipy.linalg.lstsq(in_units(found, "corner"), in_units(truth, "corner"))[0]
     np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-6, atol=1e-8)
 
 

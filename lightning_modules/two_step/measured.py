@@ -1,0 +1,105 @@
+"""What is measured of a `Discovery` alone: errors with few labels, and how its layers move with the image."""
+
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from lightning_modules.two_step.collected import Collected
+from lightning_modules.two_step.deformations import Deformation
+from lightning_modules.two_step.evaluation import Faces, accuracy_curve, chance_curve, few_labels
+from lightning_modules.two_step.matching import match_errors
+from lightning_modules.two_step.probe import Origin, Ridge
+
+DISTANCES = tuple(range(41))  # in pixels, of the accuracy curves
+
+
+class Measured:
+    """Collects over the batches of a test; all ranks then make the `tables`.
+
+    - ``few_labels``: the error of regressions on so many labelled training faces, for both origins.
+    - ``equivariance``: the share of annotated landmarks, in percent, whose features are found within a distance of
+      where a deformation has moved them (Acc(d), Eq. 6), of each layer, and by chance. The deformation of a face is
+      one of step 2's, drawn from the face's index; landmarks that it moves out of the frame are left out.
+
+    Args:
+        module: the `Discovery`.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        count, layers = len(module.trainer.test_dataloaders.dataset), 1 + len(module.head.blocks)
+        self.faces = _collected(module, count)
+        self.errors = Collected(count, (layers, module.num_landmarks), module.device)
+
+    def put(self, batch: Any) -> None:
+        """Add a batch."""
+        self.faces.put(batch["index"], _numbers(self.module, batch))
+        self.errors.put(batch["index"], self._match_errors(batch))
+
+    def _match_errors(self, batch: Any) -> Tensor:
+        """In pixels, of each layer and annotated landmark (B, layers, N); NaN where one is not seen in both images."""
+        image, points = batch["image"].float(), batch["landmarks"]
+        height, width = image.shape[-2:]
+        generator = torch.Generator(image.device)
+        random = self.module.second
+        drawn = [random.draw(1, height, width, generator.manual_seed(i)) for i in batch["index"].tolist()]
+        affine, coefficients = (torch.cat([getattr(d, key) for d in drawn]) for key in ("affine", "coefficients"))
+        deformation = Deformation(affine, coefficients, height, width)
+        moved = deformation.forward(points)
+        seen = deformation.inside(points) & deformation.inside(moved)
+        layers = zip(self.module.layers(image), self.module.layers(deformation.warp(image)[0]), strict=True)
+        places = points.nan_to_num(), moved.nan_to_num()
+        errors = torch.stack([match_errors(one, other, *places) for one, other in layers], dim=1)
+        return errors.masked_fill(~seen.unsqueeze(1), torch.nan)
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """See the class."""
+        data, test = self.module.trainer.datamodule, _gathered(self.module, self.faces)
+        data.setup("fit")
+        train = training_faces(self.module, data, None)
+        few = [
+            {"origin": origin, **{key: round(value, 4) for key, value in row._asdict().items()}}
+            for origin in get_args(Origin)
+            for row in few_labels(train, test, data.size, Ridge(self.module.probe.alpha, origin))
+        ]
+        errors = self.errors.everything(_sum_of(self.module))
+        curves = {f"layer{i + 1}": accuracy_curve(errors[:, i], DISTANCES) for i in range(errors.shape[1])}
+        curves["chance"] = chance_curve(data.size, DISTANCES)
+        rows = [
+            {"distance": d, **{key: round(curve[i], 4) for key, curve in curves.items()}}
+            for i, d in enumerate(DISTANCES)
+        ]
+        return {"few_labels": few, "equivariance": rows}
+
+
+@torch.no_grad()
+def training_faces(module: Any, data: Any, count: int | None) -> Faces:
+    """Discovered and annotated landmarks of so many training faces in clean crops; None is all of them."""
+    loader, count = data.clean_train_dataloader(count)
+    rows = _collected(module, count)
+    for batch in loader:
+        batch = module.trainer.strategy.batch_to_device(batch)
+        with module.trainer.precision_plugin.val_step_context():
+            rows.put(batch["row"], _numbers(module, batch))
+    return _gathered(module, rows)
+
+
+def _collected(module: Any, count: int) -> Collected:
+    return Collected(count, (module.discovered + module.num_landmarks + 1, 2), module.device)
+
+
+def _numbers(module: Any, batch: Any) -> Tensor:
+    """Discovered and annotated landmarks of faces and their normaliser, this one twice: (B, K + N + 1, 2)."""
+    found, norm = module.discover(batch["image"]).landmarks, batch["norm"]
+    return torch.cat([found, batch["landmarks"], norm.view(-1, 1, 1).expand(-1, 1, 2)], dim=1)
+
+
+def _gathered(module: Any, rows: Collected) -> Faces:
+    everything = rows.everything(_sum_of(module))
+    found, truth, norm = torch.split(everything, [module.discovered, module.num_landmarks, 1], dim=1)
+    return Faces(found, truth, norm[:, 0, 0])
+
+
+def _sum_of(module: Any) -> Any:
+    return lambda values: module.trainer.strategy.reduce(values, reduce_op="sum")
