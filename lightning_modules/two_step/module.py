@@ -197,16 +197,13 @@ class Discovery(LandmarkModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin step 2 with an optimiser without memory, and say which step it is."""
-        first, last = (0, self.contrastive_epochs) if self.in_first_step else (self.contrastive_epochs, None)
-        if self.current_epoch != first:
-            return
-        if self.in_first_step:
-            self.print(f"step 1, epochs 0 to {(last or 1) - 1}: features by contrast")
-            return
-        for optimizer in self.trainer.optimizers:
-            optimizer.state.clear()
-        how = "the features stay as they are" if self.freeze_features else "with the features"
-        self.print(f"step 2 from epoch {first}: landmarks by equivariance, {how}")
+        if self.current_epoch == self.contrastive_epochs:
+            for optimizer in self.trainer.optimizers:
+                optimizer.state.clear()
+            how = "the features stay as they are" if self.freeze_features else "with the features"
+            self.print(f"step 2 from epoch {self.current_epoch}: landmarks by equivariance, {how}")
+        elif self.current_epoch == 0:
+            self.print(f"step 1, epochs 0 to {self.contrastive_epochs - 1}: features by contrast")
 
     def configure_optimizers(self) -> Any:
         """Adam with the paper's decay in each step; and features of another run where a training begins."""

@@ -19,10 +19,7 @@ def basis(places: Tensor, side: int) -> Tensor:
     Cubic B-splines, which sum to 1 in the frame and fall to 0 beyond it.
     """
     cell = (places + 0.5) * (CELLS / side)
-    distance = (cell.unsqueeze(-1) - torch.arange(-1, COUNT - 1, dtype=places.dtype, device=places.device)).abs()
-    near = 2 / 3 - distance**2 + distance**3 / 2
-    far = (2 - distance).clamp_min(0) ** 3 / 6
-    return torch.where(distance < 1, near, far)
+    return _cubic(cell.unsqueeze(-1) - torch.arange(-1, COUNT - 1, dtype=places.dtype, device=places.device))
 
 
 def displacements(coefficients: Tensor, points: Tensor, height: int, width: int) -> Tensor:
@@ -67,10 +64,14 @@ def smooth(moves: Tensor) -> Tensor:
     """
     n = moves.shape[1]
     nodes = (torch.arange(-1, COUNT - 1, dtype=torch.float64) / CELLS * (n - 3)).unsqueeze(1)
-    distance = (nodes - torch.arange(-1, n - 1)).abs()
-    weights = torch.where(distance < 1, 2 / 3 - distance**2 + distance**3 / 2, (2 - distance).clamp_min(0) ** 3 / 6)
-    matrix = (_prefilter() @ weights).to(moves)
+    matrix = (_prefilter() @ _cubic(nodes - torch.arange(-1, n - 1))).to(moves)
     return torch.einsum("rj,bjkc,sk->bcrs", matrix, moves, matrix)
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    """The cubic B-spline at distances from its middle, in cells."""
+    distance = distance.abs()
+    return torch.where(distance < 1, 2 / 3 - distance**2 + distance**3 / 2, (2 - distance).clamp_min(0) ** 3 / 6)
 
 
 @cache
