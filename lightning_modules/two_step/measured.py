@@ -34,10 +34,12 @@ class Measured:
 
     def put(self, batch: Any) -> None:
         """Add a batch."""
-        self.faces.put(batch["index"], _numbers(self.module, batch))
-        self.errors.put(batch["index"], self._match_errors(batch))
+        layers = self.module.layers(batch["image"])
+        found = self.module.located(self.module.head.last(layers[-1])).landmarks
+        self.faces.put(batch["index"], _numbers(found, batch))
+        self.errors.put(batch["index"], self._match_errors(batch, layers))
 
-    def _match_errors(self, batch: Any) -> Tensor:
+    def _match_errors(self, batch: Any, layers: list[Tensor]) -> Tensor:
         """In pixels, of each layer and annotated landmark (B, layers, N); NaN where one is not seen in both images."""
         image, points = batch["image"].float(), batch["landmarks"]
         height, width = image.shape[-2:]
@@ -48,9 +50,9 @@ class Measured:
         deformation = Deformation(affine, coefficients, height, width)
         moved = deformation.forward(points)
         seen = deformation.inside(points) & deformation.inside(moved)
-        layers = zip(self.module.layers(image), self.module.layers(deformation.warp(image)[0]), strict=True)
+        pairs = zip(layers, self.module.layers(deformation.warp(image)[0]), strict=True)
         places = points.nan_to_num(), moved.nan_to_num()
-        errors = torch.stack([match_errors(one, other, *places) for one, other in layers], dim=1)
+        errors = torch.stack([match_errors(one, other, *places) for one, other in pairs], dim=1)
         return errors.masked_fill(~seen.unsqueeze(1), torch.nan)
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
@@ -81,7 +83,7 @@ def training_faces(module: Any, data: Any, count: int | None) -> Faces:
     for batch in loader:
         batch = module.trainer.strategy.batch_to_device(batch)
         with module.trainer.precision_plugin.val_step_context():
-            rows.put(batch["row"], _numbers(module, batch))
+            rows.put(batch["row"], _numbers(module.discover(batch["image"]).landmarks, batch))
     return _gathered(module, rows)
 
 
@@ -89,10 +91,9 @@ def _collected(module: Any, count: int) -> Collected:
     return Collected(count, (module.discovered + module.num_landmarks + 1, 2), module.device)
 
 
-def _numbers(module: Any, batch: Any) -> Tensor:
-    """Discovered and annotated landmarks of faces and their normaliser, this one twice: (B, K + N + 1, 2)."""
-    found, norm = module.discover(batch["image"]).landmarks, batch["norm"]
-    return torch.cat([found, batch["landmarks"], norm.view(-1, 1, 1).expand(-1, 1, 2)], dim=1)
+def _numbers(found: Tensor, batch: Any) -> Tensor:
+    """Discovered (B, K, 2) and annotated landmarks and the normaliser, this one twice: (B, K + N + 1, 2)."""
+    return torch.cat([found, batch["landmarks"], batch["norm"].view(-1, 1, 1).expand(-1, 1, 2)], dim=1)
 
 
 def _gathered(module: Any, rows: Collected) -> Faces:

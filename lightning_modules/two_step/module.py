@@ -135,9 +135,10 @@ class Discovery(LandmarkModule):
 
     def discover(self, image: Tensor) -> Discovered:
         """Landmarks of images (B, 3, H, W)."""
-        return self._located(self.head(self.feature_network(image)))
+        return self.located(self.head(self.feature_network(image)))
 
-    def _located(self, heatmaps: Tensor) -> Discovered:
+    def located(self, heatmaps: Tensor) -> Discovered:
+        """Landmarks of heatmaps (B, K, H, W) of the detector."""
         mass = distributions(heatmaps)
         return Discovered(barycentre(mass), mass)
 
@@ -179,7 +180,7 @@ class Discovery(LandmarkModule):
         other, _ = deformation.warp(self.appearance(image))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_features):
             features = self.feature_network(torch.cat([image.float(), other]))
-        found = self._located(self.head(features))
+        found = self.located(self.head(features))
         (here, there), side = found.landmarks.chunk(2), max(image.shape[-2:])
         parts = {
             "train/equivariance": equivariance_loss(deformation.forward(here), there, side),

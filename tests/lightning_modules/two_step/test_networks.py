@@ -7,6 +7,11 @@ from lightning_modules.two_step.networks import FeatureNetwork, HeatmapHead
 from tests.one_sentence import one_sentence
 
 
+@pytest.fixture(autouse=True)
+def same_weights():
+    torch.manual_seed(0)
+
+
 def image(height=64, width=96):
     return torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
