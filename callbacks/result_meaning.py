@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
-from callbacks.overlays import SIDE, Drawn, place
+from callbacks.overlays import Drawn, place
 from callbacks.report.environment import environment
 from callbacks.run_folder import RunFolder
 from datamodules.markup import BOX_NORMALIZERS, Markup
+from lightning_modules.drawing import SIDE
+from lightning_modules.further import Further
 
 SOURCES = {  # of the middle of a crop
     "provided": "the rectangle that the dataset provides",
@@ -73,6 +75,16 @@ def meaning(
         "device": device_name(module.device),
         **environment(),
     }
+
+
+def further_meaning(further: Further) -> dict[str, Any]:
+    """What a report needs to show the tables and pictures of a method, by the names that their files end in."""
+    tables = {
+        name: {"title": table.title, "note": table.note, "listed": table.listed, "curves": asdict(table.curves)}
+        for name, table in further.tables.items()
+    }
+    drawn = {name: {"title": picture.title, "note": picture.note} for name, picture in further.pictures.items()}
+    return {"tables": tables, "pictures": drawn}
 
 
 def normalizer_meaning(markup: Markup, normalizer: str) -> str:

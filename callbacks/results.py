@@ -13,7 +13,7 @@ from rich.table import Table
 from callbacks.closed_pipes import leave_closed_pipes
 from callbacks.overlays import best_median_worst, draw_overlays
 from callbacks.ranks import from_all_ranks
-from callbacks.result_meaning import meaning
+from callbacks.result_meaning import further_meaning, meaning
 from callbacks.result_names import result_stem
 from callbacks.result_tables import (
     MEAN_SHAPE,
@@ -54,7 +54,7 @@ class Results(Callback):
     - ``_landmarks.csv``: error and FR10 of each landmark, and its place on the mean face, in shares of the crop's side.
     - ``_faces.csv``: NME and shares of failed landmarks of each face, the worst first.
     - ``_overlays.png``: drawings of some.
-    - whatever else the method has (`LandmarkModule.test_tables`).
+    - tables and pictures that the method alone has (`LandmarkModule.test_further`).
     - ``.json``: what the numbers mean, the epoch and step that the weights are of, what is done otherwise than in
       their training, whatever else the method logged, and, where the data declares ``radii``, the share of faces, in
       percent, in which each landmark is within them (`meaning`).
@@ -117,7 +117,7 @@ class Results(Callback):
         tables = {predictor: metrics.compute() for predictor, metrics in self.tables.items()}
         within = {radius.title: accuracy.compute().tolist() for radius, accuracy in self.within.items()}
         faces = {index: row for index, *row in from_all_ranks(self.faces)}
-        further = pl_module.test_tables()
+        further = pl_module.test_further(trainer.test_dataloaders.dataset)
         if not trainer.is_global_zero:
             return
         data, dataset = trainer.datamodule, trainer.test_dataloaders.dataset
@@ -139,22 +139,28 @@ class Results(Callback):
             mean_face = (pl_module.mean_landmarks(data.size) + 0.5) / data.size
         write_rows(_file(stem, "_landmarks.csv"), landmark_rows(tables, mean_face))
         write_rows(_file(stem, "_faces.csv"), face_rows(dataset.faces, numbers))
-        for name, table in further.items():
-            write_rows(_file(stem, f"_{name}.csv"), table)
+        for name, table in further.tables.items():
+            write_rows(_file(stem, f"_{name}.csv"), table.rows)
+        for name, picture in further.pictures.items():
+            picture.image.save(_file(stem, f"_{name}.png"))
         drawn = best_median_worst(nme, self.drawn)
         with trainer.precision_plugin.forward_context():
             sheet = draw_overlays(pl_module, dataset, drawn, data.markup.edges)
         sheet.save(_file(stem, "_overlays.png"))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_image(f"test/{stem.name}", [str(_file(stem, "_overlays.png"))])
+                sheets = [_file(stem, f"_{name}.png") for name in ("overlays", *further.pictures)]
+                logger.log_image(f"test/{stem.name}", [str(file) for file in sheets])
         norm = sum(share for _, share, _ in faces.values()) / len(faces)
         self.meaning = meaning(self.run, trainer, pl_module, self.moment, len(faces), norm, drawn, within)
+        self.meaning |= further_meaning(further)
         title = f"{self.run.name} on {data.measured_on}: NME {data.normalizer}, box {data.box}"
         title += "".join(f", {key.partition('.')[2]} {values['tested']}" for key, values in self.changed.items())
         if part:
             title += f", {part} of {len(dataset)} faces"
-        files = f"{_file(stem, '.csv')}, and beside it _ced.csv, _landmarks.csv, _faces.csv, _overlays.png and .json"
+        others = [f"_{name}.csv" for name in further.tables] + [f"_{name}.png" for name in further.pictures]
+        ends = ", ".join(["_ced.csv", "_landmarks.csv", "_faces.csv", *others, "_overlays.png"])
+        files = f"{_file(stem, '.csv')}, and beside it {ends} and .json"
         shares = [f"{sum(share) / len(share):.2f} % of landmarks within {name}" for name, share in within.items()]
         leave_closed_pipes()  # the files that are still to be written are worth more than what nobody reads
         Console().print(result_table(title, rows), *shares, files, sep="\n", soft_wrap=True)

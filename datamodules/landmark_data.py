@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -204,15 +204,18 @@ class LandmarkDataModule(LightningDataModule):
         dataset, (ranks, rank) = self._datasets["train"], self._ranks()
         return self._shuffled(dataset, EpochSampler(dataset, num_replicas=ranks, rank=rank, seed=self.seed))
 
-    def clean_train_dataloader(self, count: int | None) -> tuple[DataLoader[Any], int]:
-        """Clean crops of training faces over all ranks, evenly out of all, and how many there are.
+    def clean_dataloader(
+        self, count: int | None, split: Literal["training", "validation"] = "training"
+    ) -> tuple[DataLoader[Any], int]:
+        """Clean crops of training or validation faces over all ranks, evenly out of all, and how many there are.
 
         Samples have a ``row`` beside the rest, which counts these faces from 0.
 
         Args:
             count: of the faces at most; None is all.
+            split: which faces.
         """
-        (ranks, rank), dataset = self._ranks(), self._datasets["train"]
+        (ranks, rank), dataset = self._ranks(), self._datasets["train" if split == "training" else "val"]
         chosen = np.linspace(0, len(dataset) - 1, min(count or len(dataset), len(dataset))).round().astype(int)
         return self._loader(Rows(dataset, chosen, range(rank, len(chosen), ranks))), len(chosen)
 

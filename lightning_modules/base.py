@@ -7,6 +7,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from datamodules.batch import LandmarkBatch
+from lightning_modules.further import Further
 from lightning_modules.metrics import face_metrics
 
 
@@ -140,9 +141,9 @@ class LandmarkModule(LightningModule):
         """Log the metrics of the test faces."""
         self.log_dict(self.test_metrics)
 
-    def test_tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Further tables of a test by name, which are written beside the others; all ranks call it at the end."""
-        return {}
+    def test_further(self, dataset: Any) -> Further:
+        """What this method alone measures and draws of the test faces; all ranks call it at the end of a test."""
+        return Further()
 
     def predict_step(self, batch: LandmarkBatch, batch_idx: int) -> dict[str, Tensor]:
         """``index`` (B,), ``landmarks`` (B, N, 2) in pixels of the original image, ``confidence`` (B, N)."""

@@ -1,14 +1,11 @@
 """The drawings of faces, cut out of their sheet so that the page can lay them out."""
 
-import base64
-import io
 from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
+from callbacks.report.data_uri import data_uri
 from callbacks.report.run import Measurement
-
-QUALITY = 88  # of JPEG: lines stay sharp, a face takes about 25 kB
 
 
 @dataclass(frozen=True)
@@ -35,17 +32,11 @@ def drawn_faces(test: Measurement) -> list[Face]:
     except (OSError, UnidentifiedImageError):
         raise ValueError(f"{test.sheet.name} is not readable as an image") from None
     if not test.about:
-        return [Face(_uri(sheet), "", None, None)]
+        return [Face(data_uri(sheet), "", None, None)]
     side = int(test.about["side"])
     faces = []
     for face in test.about["drawn"]:
         left, top = int(face["left"]), int(face["top"])
         tile = sheet.crop((left, top, left + side, top + side))
-        faces.append(Face(_uri(tile), str(face["group"]), int(face["index"]), float(face["nme"])))
+        faces.append(Face(data_uri(tile), str(face["group"]), int(face["index"]), float(face["nme"])))
     return faces
-
-
-def _uri(image: Image.Image) -> str:
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=QUALITY, subsampling=0)  # full colour resolution: lines are a pixel wide
-    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -43,8 +43,8 @@ def read_metrics(path: Path) -> tuple[dict[str, Points], int, list[str]]:
     return {name: points for name, points in series.items() if points}, epochs, complaints
 
 
-def read_rows(path: Path, needed: Sequence[str]) -> list[Row]:
-    """A table of numbers, and of text in the columns `TEXT`.
+def read_rows(path: Path, needed: Sequence[str], text: Sequence[str] = TEXT) -> list[Row]:
+    """A table of numbers, and of text in some columns.
 
     Raises:
         ValueError: names the line and the column.
@@ -55,7 +55,7 @@ def read_rows(path: Path, needed: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     for row in reader:
         for column, value in row.items():
-            if column in TEXT and value:
+            if column in text and value:
                 continue
             try:
                 row[column] = float(value)  # None where a line is too short

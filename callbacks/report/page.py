@@ -20,6 +20,7 @@ from callbacks.report.figures import (
     training_curves,
     within_rows,
 )
+from callbacks.report.further import further_picture, further_table
 from callbacks.report.run import Measurement, Run, read_run
 
 REPORT = "report.html"
@@ -101,7 +102,7 @@ def facts(run: Run) -> list[str]:
 def test_content(test: Measurement) -> Content:
     """What the page shows of a test."""
     missing = list(test.missing)
-    faces = []
+    faces, pictures = [], test.further.pictures
     try:
         faces = drawn_faces(test)
     except ValueError as error:
@@ -116,6 +117,8 @@ def test_content(test: Measurement) -> Content:
         "face": face_map(test),
         "parts": part_rows(test) if test.landmarks else [],
         "within": within_rows(test),
+        "tables": [further_table(test.about["tables"][name], rows) for name, rows in test.further.tables.items()],
+        "pictures": [further_picture(test.about["pictures"][name], file) for name, file in pictures.items()],
         "groups": [(group, list(members)) for group, members in groupby(faces, key=lambda face: face.group)],
     }
 

@@ -11,6 +11,7 @@ import yaml
 
 from callbacks.arguments import COMMAND, UsageError
 from callbacks.report.files import Points, Row, mapping, read_json, read_metrics, read_rows, read_text
+from callbacks.report.further import FurtherFiles, check_further, read_further
 
 TABLE = ("subset", "faces", "nme", "fr10", "fr10_landmarks", "auc10", "normalizer", "box")
 ABOUT = {  # what the report reads of a test's .json
@@ -18,7 +19,7 @@ ABOUT = {  # what the report reads of a test's .json
     **dict.fromkeys(("markup", "model", "trained_on", "weights", "device", "date"), str),
     **dict.fromkeys(("faces", "faces_of_split", "size", "trained_size", "parameters", "side"), int),
     **dict.fromkeys(("edges", "drawn"), list),
-    **dict.fromkeys(("parts", "packages", "method", "within", "moment", "changed"), dict),
+    **dict.fromkeys(("parts", "packages", "method", "within", "moment", "changed", "tables", "pictures"), dict),
     "mean_normalizer": float,
 }
 
@@ -45,6 +46,7 @@ class Measurement:
     ced: list[Row]
     landmarks: list[Row]
     by_face: list[Row]
+    further: FurtherFiles
     sheet: Path | None
     moment: str  # of the training that the weights are of
     changed: str  # a sentence where the run's weights are others by now
@@ -235,6 +237,8 @@ def _measurement(run: Run, table: Path) -> Measurement:
             parts[part] = read(table.with_name(stem + end))
         except ValueError as error:
             missing.append(f"{what} is missing: {_line(error)}.")
+    further, complaints = read_further(table, parts["about"])
+    missing += complaints
     sheet = table.with_name(f"{stem}_overlays.png")
     if not sheet.is_file():
         missing.append(f"The drawings are missing: {sheet.name} is not there.")
@@ -244,7 +248,9 @@ def _measurement(run: Run, table: Path) -> Measurement:
         missing.append(f"To make all of it again: {command(run.path, 'test')}")
     moment, changed = _moment(run, parts["about"])
     found = sheet if sheet.is_file() else None
-    return Measurement(stem, rows, **parts, sheet=found, moment=moment, changed=changed, missing=tuple(missing))
+    return Measurement(
+        stem, rows, **parts, further=further, sheet=found, moment=moment, changed=changed, missing=tuple(missing)
+    )
 
 
 def _moment(run: Run, about: dict[str, Any]) -> tuple[str, str]:
@@ -270,13 +276,21 @@ def _is_table(path: Path) -> bool:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    about = {"within": {}, "moment": {}, "changed": {}, **read_json(path)}  # earlier results do not have these
+    about = {
+        "within": {},
+        "moment": {},
+        "changed": {},
+        "tables": {},
+        "pictures": {},
+        **read_json(path),
+    }  # earlier results do not have these
     for key, kind in ABOUT.items():
         if not isinstance(about.get(key), kind):
             raise ValueError(f"{path}: {key} is {about.get(key)!r:.40}, expected {kind.__name__}, as test writes it")
     for key, values in about["changed"].items():
         if not isinstance(values, dict) or "tested" not in values or len(values) != 2:
             raise ValueError(f"{path}: changed: {key} is {values!r:.40}, expected two values, as test writes them")
+    check_further(path, about)
     return about
 
 

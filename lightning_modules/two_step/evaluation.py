@@ -1,6 +1,6 @@
 """What discovered landmarks and features are worth: errors with few labels, and how features move with the image.
 
-Letters: M training and T test faces, K discovered and N annotated landmarks. Points are (x, y) in pixels.
+Letters: M faces, K discovered and N annotated landmarks, R radii. Points are (x, y) in pixels.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,15 +20,16 @@ class Faces(NamedTuple):
     found: Tensor  # (M, K, 2) discovered landmarks
     truth: Tensor  # (M, N, 2) annotated ones, NaN where there is none
     norm: Tensor  # (M,) what errors are divided by, in the same pixels
+    radii: Tensor  # (M, R) within which a landmark counts as found, likewise
 
 
 class FewLabels(NamedTuple):
-    """The error of regressions on so many labelled faces, over repeats that draw other faces."""
+    """Errors of regressions on so many labelled faces: means and standard deviations over repeats with other faces."""
 
     samples: int
-    mean: float  # NME in percent, of all test faces
-    spread: float  # standard deviation over the repeats, of all faces 0
     repeats: int
+    nme: tuple[float, float]  # in percent, of all test faces; the deviation of one repeat is 0
+    within: list[tuple[float, float]]  # of each radius: share of landmarks within it, in percent
 
 
 def few_labels(
@@ -40,24 +41,29 @@ def few_labels(
     repeats: int = 10,
     seed: int = 0,
 ) -> list[FewLabels]:
-    """The probe's error with each number of labelled faces that there are, and with all of them."""
+    """The probe's errors with each number of labelled faces that there are, and with all of them."""
     rows = []
     for count in [*(count for count in samples if count < len(train.found)), len(train.found)]:
         times = repeats if count < len(train.found) else 1
-        errors = []
+        measured = []
         for repeat in range(times):
             chosen = chosen_faces(len(train.found), count, repeat, seed)
             weights = ridge.fit(train.found[chosen], train.truth[chosen], side)
-            errors.append(_nme(ridge.predict(test.found, weights, side), test))
-        found = torch.stack(errors)
-        spread = float(found.std()) if times > 1 else 0.0
-        rows.append(FewLabels(count, float(found.mean()), spread, times))
+            measured.append(_errors(ridge.predict(test.found, weights, side), test))
+        values = torch.stack(measured)
+        spread = values.std(dim=0) if times > 1 else torch.zeros_like(values[0])
+        nme, *within = zip(values.mean(dim=0).tolist(), spread.tolist(), strict=True)
+        rows.append(FewLabels(count, times, nme, within))
     return rows
 
 
-def _nme(predicted: Tensor, test: Faces) -> Tensor:
-    error = (predicted - test.truth).norm(dim=-1) / test.norm.unsqueeze(1)
-    return 100 * error[test.truth.isfinite().all(dim=-1)].mean()
+def _errors(predicted: Tensor, test: Faces) -> Tensor:
+    """NME and the share within each radius, in percent (1 + R,)."""
+    distance = (predicted - test.truth).norm(dim=-1)
+    known = test.truth.isfinite().all(dim=-1)
+    nme = (distance / test.norm.unsqueeze(1))[known].mean()
+    within = [(distance <= radius.unsqueeze(1))[known].double().mean() for radius in test.radii.T]
+    return 100 * torch.stack([nme.double(), *within])
 
 
 def accuracy_curve(errors: Tensor, distances: Iterable[float]) -> list[float]:

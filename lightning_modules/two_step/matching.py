@@ -7,9 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
+from lightning_modules.heatmaps import precise
+
 
 def features_at(features: Tensor, points: Tensor) -> Tensor:
     """Features (B, P, D) of maps (B, D, H, W) at points (B, P, 2), between pixels in proportion."""
+    features = precise(features)  # in bfloat16 the places themselves would be off by half a pixel
     height, width = features.shape[-2:]
     x, y = points.unbind(dim=-1)
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1).to(features.dtype)
@@ -18,15 +21,19 @@ def features_at(features: Tensor, points: Tensor) -> Tensor:
 
 
 def similarities(features: Tensor, wanted: Tensor) -> Tensor:
-    """Cosines (B, P, H, W) of features (B, D, H, W) with wanted ones (B, P, D)."""
-    return torch.einsum("bdhw,bpd->bphw", normalize(features, dim=1), normalize(wanted, dim=2))
+    """Cosines (B, P, H, W) of features (B, D, H, W) with wanted ones (B, P, D).
+
+    In float32 under autocast too: in bfloat16 many pixels about the best are equal to it.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        return torch.einsum("bdhw,bpd->bphw", normalize(precise(features), dim=1), normalize(precise(wanted), dim=2))
 
 
 def best_matches(features: Tensor, wanted: Tensor) -> Tensor:
     """The pixels (B, P, 2) whose features (B, D, H, W) are most similar to wanted ones (B, P, D) (Eq. 4)."""
     width = features.shape[-1]
     best = similarities(features, wanted).flatten(2).argmax(dim=2)
-    return torch.stack([best % width, best // width], dim=-1).to(features.dtype)
+    return torch.stack([best % width, best // width], dim=-1).float()
 
 
 def match_errors(one: Tensor, other: Tensor, points: Tensor, moved: Tensor) -> Tensor:

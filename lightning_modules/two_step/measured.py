@@ -1,13 +1,15 @@
 """What is measured of a `Discovery` alone: errors with few labels, and how its layers move with the image."""
 
+from collections.abc import Iterator
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from lightning_modules.further import Curves, Table
 from lightning_modules.two_step.collected import Collected
 from lightning_modules.two_step.deformations import Deformation
-from lightning_modules.two_step.evaluation import Faces, accuracy_curve, chance_curve, few_labels
+from lightning_modules.two_step.evaluation import Faces, FewLabels, accuracy_curve, chance_curve, few_labels
 from lightning_modules.two_step.matching import match_errors
 from lightning_modules.two_step.probe import Origin, Ridge
 
@@ -17,7 +19,7 @@ DISTANCES = tuple(range(41))  # in pixels, of the accuracy curves
 class Measured:
     """Collects over the batches of a test; all ranks then make the `tables`.
 
-    - ``few_labels``: the error of regressions on so many labelled training faces, for both origins.
+    - ``few_labels``: the error of regressions on so many labelled faces, for both origins.
     - ``equivariance``: the share of annotated landmarks, in percent, whose features are found within a distance of
       where a deformation has moved them (Acc(d), Eq. 6), of each layer, and by chance. The deformation of a face is
       one of step 2's, drawn from the face's index; landmarks that it moves out of the frame are left out.
@@ -36,7 +38,7 @@ class Measured:
         """Add a batch."""
         layers = self.module.layers(batch["image"])
         found = self.module.located(self.module.head.last(layers[-1])).landmarks
-        self.faces.put(batch["index"], _numbers(found, batch))
+        self.faces.put(batch["index"], _numbers(found, batch, self.module.trainer.datamodule.radii))
         self.errors.put(batch["index"], self._match_errors(batch, layers))
 
     def _match_errors(self, batch: Any, layers: list[Tensor]) -> Tensor:
@@ -55,51 +57,84 @@ class Measured:
         errors = torch.stack([match_errors(one, other, *places) for one, other in pairs], dim=1)
         return errors.masked_fill(~seen.unsqueeze(1), torch.nan)
 
-    def tables(self) -> dict[str, list[dict[str, Any]]]:
+    def tables(self) -> dict[str, Table]:
         """See the class."""
         data, test = self.module.trainer.datamodule, _gathered(self.module, self.faces)
         data.setup("fit")
-        train = training_faces(self.module, data, None)
-        few = [
-            {"origin": origin, **{key: round(value, 4) for key, value in row._asdict().items()}}
+        train = regression_faces(self.module, data, None)
+        radii = [radius.title for radius in data.radii]
+        rows = [
+            {"origin": origin, **dict(_row(found, radii))}
             for origin in get_args(Origin)
-            for row in few_labels(train, test, data.size, Ridge(self.module.probe.alpha, origin))
+            for found in few_labels(train, test, data.size, Ridge(self.module.probe.alpha, origin))
         ]
+        return {"few_labels": self._few_labels(rows), "equivariance": self._equivariance(data.size)}
+
+    def _few_labels(self, rows: list[dict[str, Any]]) -> Table:
+        return Table(
+            "Error with few labels",
+            f"Ridge regressions from the discovered landmarks, fitted on so many labelled {self.module.probe_split} "
+            "faces: mean and standard deviation over repeats with other faces. The origin of coordinates is the "
+            "frame's corner or its middle, which matters where there is no bias.",
+            rows,
+            Curves("samples", ("nme",), "labelled faces", "NME, %", by="origin", log=True),
+        )
+
+    def _equivariance(self, side: int) -> Table:
         errors = self.errors.everything(_sum_of(self.module))
         curves = {f"layer{i + 1}": accuracy_curve(errors[:, i], DISTANCES) for i in range(errors.shape[1])}
-        curves["chance"] = chance_curve(data.size, DISTANCES)
+        curves["chance"] = chance_curve(side, DISTANCES)
         rows = [
             {"distance": d, **{key: round(curve[i], 4) for key, curve in curves.items()}}
             for i, d in enumerate(DISTANCES)
         ]
-        return {"few_labels": few, "equivariance": rows}
+        return Table(
+            "Equivariance of the features",
+            "Acc(d): the share of annotated landmarks whose feature is found, by cosine, within d pixels of where a "
+            "deformation has moved them. Layer 1 is the feature network, the others are the blocks of the detector.",
+            rows,
+            Curves("distance", tuple(curves), f"d, pixels of {side}", "% of landmarks"),
+            listed=False,
+        )
+
+
+def _row(found: FewLabels, radii: list[str]) -> Iterator[tuple[str, float]]:
+    yield from (("samples", found.samples), ("repeats", found.repeats))
+    measured = zip(("nme", *(f"within {radius}" for radius in radii)), (found.nme, *found.within), strict=True)
+    for name, (mean, spread) in measured:
+        yield from ((name, round(mean, 4)), (f"{name} ±", round(spread, 4)))
 
 
 @torch.no_grad()
-def training_faces(module: Any, data: Any, count: int | None) -> Faces:
-    """Discovered and annotated landmarks of so many training faces in clean crops; None is all of them."""
-    loader, count = data.clean_train_dataloader(count)
+def regression_faces(module: Any, data: Any, count: int | None) -> Faces:
+    """Discovered and annotated landmarks of so many faces in clean crops, of which a regression learns; None is all."""
+    loader, count = data.clean_dataloader(count, module.probe_split)
     rows = _collected(module, count)
     for batch in loader:
         batch = module.trainer.strategy.batch_to_device(batch)
         with module.trainer.precision_plugin.val_step_context():
-            rows.put(batch["row"], _numbers(module.discover(batch["image"]).landmarks, batch))
+            found = module.discover(batch["image"]).landmarks
+        rows.put(batch["row"], _numbers(found, batch, data.radii))
     return _gathered(module, rows)
 
 
 def _collected(module: Any, count: int) -> Collected:
-    return Collected(count, (module.discovered + module.num_landmarks + 1, 2), module.device)
+    radii = len(module.trainer.datamodule.radii)
+    return Collected(count, (module.discovered + module.num_landmarks + 1 + radii, 2), module.device)
 
 
-def _numbers(found: Tensor, batch: Any) -> Tensor:
-    """Discovered (B, K, 2) and annotated landmarks and the normaliser, this one twice: (B, K + N + 1, 2)."""
-    return torch.cat([found, batch["landmarks"], batch["norm"].view(-1, 1, 1).expand(-1, 1, 2)], dim=1)
+def _numbers(found: Tensor, batch: Any, radii: Any) -> Tensor:
+    """Discovered (B, K, 2) and annotated landmarks, and twice the normaliser and radii: (B, K + N + 1 + R, 2)."""
+    side = batch["image"].shape[-1]
+    lengths = torch.stack([batch["norm"], *(radius.in_input(batch["crop"], side) for radius in radii)], dim=1)
+    return torch.cat([found, batch["landmarks"], lengths.unsqueeze(2).expand(-1, -1, 2)], dim=1)
 
 
 def _gathered(module: Any, rows: Collected) -> Faces:
     everything = rows.everything(_sum_of(module))
-    found, truth, norm = torch.split(everything, [module.discovered, module.num_landmarks, 1], dim=1)
-    return Faces(found, truth, norm[:, 0, 0])
+    radii = len(module.trainer.datamodule.radii)
+    found, truth, norm, within = torch.split(everything, [module.discovered, module.num_landmarks, 1, radii], dim=1)
+    return Faces(found, truth, norm[:, 0, 0], within[..., 0])
 
 
 def _sum_of(module: Any) -> Any:

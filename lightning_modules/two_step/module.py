@@ -2,23 +2,29 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from datamodules.batch import LandmarkBatch
 from lightning_modules.base import LandmarkModule, LandmarkPrediction
+from lightning_modules.further import Further
 from lightning_modules.heatmaps import barycentre
 from lightning_modules.two_step.appearance import Appearance
+from lightning_modules.two_step.collapse import Collapse, advice
 from lightning_modules.two_step.contrastive import contrastive_loss
 from lightning_modules.two_step.deformations import Deformation, RandomDeformation
 from lightning_modules.two_step.features import load_features
 from lightning_modules.two_step.losses import distributions, diversity_loss, equivariance_loss, variance_loss
 from lightning_modules.two_step.matching import features_at
-from lightning_modules.two_step.measured import Measured, training_faces
+from lightning_modules.two_step.measured import Measured, regression_faces
 from lightning_modules.two_step.networks import FeatureNetwork, HeatmapHead
+from lightning_modules.two_step.pictures import pictures
 from lightning_modules.two_step.probe import Ridge
+
+MANY = 0.2  # share of the landmarks whose collapse is worth a sentence
+ProbeSplit = Literal["training", "validation"]
 
 
 class Discovered(NamedTuple):
@@ -55,7 +61,9 @@ class Discovery(LandmarkModule):
         diversity: weight of that loss, where the equivariance has 1.
         variance: weight of the heatmaps' variance.
         probe: the regression.
-        probe_faces: training faces it is fitted on, evenly out of all; None is all.
+        probe_faces: faces it is fitted on, evenly out of all; None is all.
+        probe_split: faces it is fitted on: of BBC Pose the paper takes the validation faces, whose error then says
+            nothing, so test the last checkpoint.
         lr: Adam's learning rate in the first epoch of a step.
         decay: factor on it from epoch to epoch.
         weight_decay: Adam's (L2).
@@ -89,6 +97,7 @@ class Discovery(LandmarkModule):
         variance: float = 1.0,
         probe: Ridge = Ridge(),
         probe_faces: int | None = 1000,
+        probe_split: ProbeSplit = "training",
         lr: float = 3e-4,
         decay: float = 0.9,
         weight_decay: float = 5e-4,
@@ -104,14 +113,19 @@ class Discovery(LandmarkModule):
         for key, weight in weights.items():
             if not 0 <= weight < math.inf:
                 raise ValueError(f"model.init_args.{key} is {weight}, expected a number of at least 0")
+        if probe_split not in get_args(ProbeSplit):
+            expected = " or ".join(get_args(ProbeSplit))
+            raise ValueError(f"model.init_args.probe_split is '{probe_split}', expected {expected}")
         self.feature_network = FeatureNetwork(channels, widths)
         self.head = HeatmapHead(channels, discovered, width, blocks)
         self.discovered, self.patch, self.points, self.temperature = discovered, patch, points, temperature
         self.contrastive_epochs, self.features, self.freeze_features = contrastive_epochs, features, freeze_features
         self.first, self.second, self.appearance = first, second, appearance
         self.diversity, self.variance = diversity, variance
-        self.probe, self.probe_faces = probe, probe_faces
+        self.probe, self.probe_faces, self.probe_split = probe, probe_faces, probe_split
         self.lr, self.decay, self.weight_decay = lr, decay, weight_decay
+        self._collapse: Collapse | None = None  # of this epoch
+        self._told = 0  # landmarks that have collapsed, when it was last said
         self.register_buffer("probe_weights", torch.zeros(2 * discovered, 2 * num_landmarks, dtype=torch.float64))
 
     def setup(self, stage: str) -> None:
@@ -182,8 +196,12 @@ class Discovery(LandmarkModule):
             features = self.feature_network(torch.cat([image.float(), other]))
         found = self.located(self.head(features))
         (here, there), side = found.landmarks.chunk(2), max(image.shape[-2:])
+        moved = deformation.forward(here)
+        if self._collapse is None:
+            self._collapse = Collapse(self.discovered, side, image.device)
+        self._collapse.put(here, moved, there)
         parts = {
-            "train/equivariance": equivariance_loss(deformation.forward(here), there, side),
+            "train/equivariance": equivariance_loss(moved, there, side),
             "train/diversity": diversity_loss(found.mass, self.patch),
             "train/variance": variance_loss(found.mass),
         }
@@ -205,6 +223,20 @@ class Discovery(LandmarkModule):
             self.print(f"step 2 from epoch {self.current_epoch}: landmarks by equivariance, {how}")
         elif self.current_epoch == 0:
             self.print(f"step 1, epochs 0 to {self.contrastive_epochs - 1}: features by contrast")
+
+    def on_train_epoch_end(self) -> None:
+        """Log how many landmarks have collapsed, and say what to change where they are many, and more than before."""
+        if self._collapse is None:
+            return
+        found = self._collapse.found(lambda values: self.trainer.strategy.reduce(values, reduce_op="sum"))
+        self._collapse = None
+        counts = {"train/coincident": float(len(found.coincident)), "train/stuck": float(len(found.stuck))}
+        self.log_dict(counts)
+        total = int(sum(counts.values()))
+        if total > self._told and total >= MANY * self.discovered:
+            self._told = total
+            for sentence in advice(found, self.discovered):
+                self.print(f"collapse: {sentence}")
 
     def configure_optimizers(self) -> Any:
         """Adam with the paper's decay in each step; and features of another run where a training begins."""
@@ -232,8 +264,8 @@ class Discovery(LandmarkModule):
             self.fit_probe(trainer.datamodule)
 
     def fit_probe(self, data: Any) -> None:
-        """Fit the regression on clean crops of labelled training faces, each rank looking at its share of them."""
-        faces = training_faces(self, data, self.probe_faces)
+        """Fit the regression on clean crops of labelled faces, each rank looking at its share of them."""
+        faces = regression_faces(self, data, self.probe_faces)
         self.probe_weights.copy_(self.probe.fit(faces.found, faces.truth, data.size))
 
     def layers(self, image: Tensor) -> list[Tensor]:
@@ -251,9 +283,11 @@ class Discovery(LandmarkModule):
         self._measured.put(batch)
         return super().test_step(batch, batch_idx)
 
-    def test_tables(self) -> dict[str, list[dict[str, Any]]]:
-        """See `Measured`."""
-        return self._measured.tables()
+    def test_further(self, dataset: Any) -> Further:
+        """See `Measured` and `pictures`."""
+        with self.trainer.precision_plugin.forward_context():
+            drawn = pictures(self, dataset)
+        return Further(self._measured.tables(), drawn)
 
 
 def _sum(parameters: Iterable[nn.Parameter]) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import yaml
 from PIL import Image
 
-from callbacks.overlays import CAPTION, COLUMNS, PREDICTION, SIDE, TRUTH, Drawn, best_median_worst, draw_overlays
+from callbacks.overlays import PREDICTION, TRUTH, Drawn, best_median_worst, draw_overlays
 from callbacks.result_meaning import normalizer_meaning
 from callbacks.result_names import result_stem, slug
 from callbacks.run_folder import RunFolder
@@ -17,6 +17,7 @@ from datamodules.markup import IBUG_68, MARKUPS
 from datamodules.radius import Radius
 from datamodules.wflw import WFLW
 from lightning_modules.base import LandmarkModule, LandmarkPrediction
+from lightning_modules.drawing import CAPTION, COLUMNS, SIDE
 from tests.drawn_faces import write_wflw
 from tests.experiment import output_of, run, start
 from tests.reported_run import shown

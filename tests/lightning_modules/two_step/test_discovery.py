@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
+from lightning_modules.drawing import SIDE
 from lightning_modules.two_step import Discovery
 from lightning_modules.two_step.probe import Ridge
 from tests.experiment import run, weights
@@ -121,13 +123,30 @@ def test_a_test_tells_what_few_labels_and_deformed_images_show(write):
         ("corner", count, "1"),
     ]
     (everything,) = [row for row in few if (row["origin"], row["samples"]) == ("corner", count)]
-    assert float(everything["mean"]) == pytest.approx(float(tested.trainer.callback_metrics["test/nme"]), rel=1e-3)
+    assert float(everything["nme"]) == pytest.approx(float(tested.trainer.callback_metrics["test/nme"]), rel=1e-3)
     assert list(curves[0]) == ["distance", "layer1", "layer2", "chance"]
     assert [row["distance"] for row in curves] == [str(d) for d in range(41)]
     for key in ("layer1", "layer2", "chance"):
         shares = [float(row[key]) for row in curves]
         assert shares == sorted(shares)
         assert 0 <= shares[0] < shares[-1] <= 100
+    for name in ("discovered", "heatmaps", "similarity"):
+        with Image.open(next(folder.glob(f"*_{name}.png"))) as image:
+            assert image.width == 4 * SIDE
+    page = Path("runs/small/report.html").read_text()
+    for title in ("Error with few labels", "Equivariance of the features", "Discovered landmarks", "Their heatmaps"):
+        assert page.count(f"<h4>{title}</h4>") == 1
+
+
+def test_the_regression_can_be_fitted_on_validation_faces(write, capsys):
+    """As of BBC Pose in the paper: then the few labels are theirs too."""
+    run("fit", "--config", write(probe_faces=None, probe_split="validation", contrastive_epochs=0))
+    tested = run("test", "--name", "small", "--ckpt_path", "last")
+    count = str(tested.datamodule.fit_counts()[1])
+    few = read(next(Path("runs/small/test").glob("*_few_labels.csv")))
+    assert [row["samples"] for row in few if row["origin"] == "corner"] == ["1", "5", count]
+    (everything,) = [row for row in few if (row["origin"], row["samples"]) == ("corner", count)]
+    assert float(everything["nme"]) == pytest.approx(float(tested.trainer.callback_metrics["test/nme"]), rel=1e-3)
 
 
 def read(path):

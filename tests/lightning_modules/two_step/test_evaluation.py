@@ -17,7 +17,7 @@ def faces(count, seed, noise=2.0):
     generator = torch.Generator().manual_seed(seed)
     found = 127 * torch.rand(count, 6, 2, generator=generator)
     truth = found[:, [0, 3]] * 0.5 + found[:, [1, 1]] * 0.5 + noise * torch.randn(count, 2, 2, generator=generator)
-    return Faces(found, truth, torch.full((count,), 40.0))
+    return Faces(found, truth, torch.full((count,), 40.0), torch.tensor([[3.0, 6.0]]).expand(count, -1))
 
 
 def test_rows_are_those_of_regressions_one_by_one():
@@ -25,21 +25,24 @@ def test_rows_are_those_of_regressions_one_by_one():
     rows = few_labels(train, test, SIDE, Ridge(), samples=(5, 50, 500), repeats=3, seed=7)
     assert [(row.samples, row.repeats) for row in rows] == [(5, 3), (50, 3), (60, 1)]
     for row in rows[:2]:
-        errors = []
+        errors, within = [], []
         for repeat in range(3):
             chosen = chosen_faces(60, row.samples, repeat, 7)
             weights = Ridge().fit(train.found[chosen], train.truth[chosen], SIDE)
-            error = (Ridge().predict(test.found, weights, SIDE) - test.truth).norm(dim=2) / 40
-            errors.append(100 * error.mean())
-        assert row.mean == pytest.approx(float(torch.stack(errors).mean()))
-        assert row.spread == pytest.approx(float(torch.stack(errors).std()))
-    assert rows[-1].spread == 0
+            distance = (Ridge().predict(test.found, weights, SIDE) - test.truth).norm(dim=2)
+            errors.append(100 * (distance / 40).mean())
+            within.append(100 * (distance <= 6).float().mean())
+        for (mean, spread), values in ((row.nme, errors), (row.within[1], within)):
+            assert mean == pytest.approx(float(torch.stack(values).mean()))
+            assert spread == pytest.approx(float(torch.stack(values).std()))
+        assert row.within[0][0] < row.within[1][0]
+    assert rows[-1].nme[1] == 0
 
 
 def test_more_labels_are_better():
     rows = few_labels(faces(1000, 0), faces(200, 1), SIDE, Ridge())
     assert [row.samples for row in rows] == [1, 5, 10, 50, 100, 500, 1000]
-    means = [row.mean for row in rows]
+    means = [row.nme[0] for row in rows]
     assert means == sorted(means, reverse=True)
     assert means[-1] == pytest.approx(100 * 2 * math.sqrt(math.pi / 2) / 40, rel=0.05)  # the noise alone
 
@@ -51,7 +54,7 @@ def test_landmarks_that_are_not_annotated_are_not_counted():
     (row,) = few_labels(train, test, SIDE, Ridge(), samples=())
     weights = Ridge().fit(train.found, train.truth, SIDE)
     error = (Ridge().predict(test.found, weights, SIDE) - test.truth).norm(dim=2) / 40
-    assert row.mean == pytest.approx(float(100 * error[error.isfinite()].mean()))
+    assert row.nme[0] == pytest.approx(float(100 * error[error.isfinite()].mean()))
 
 
 def test_curves_by_hand():

@@ -1,0 +1,117 @@
+"""Tables and pictures that one method alone has, as `lightning_modules.further` describes them."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from callbacks.report.charts import Axis, Chart, Line, axis_of, draw
+from callbacks.report.data_uri import data_uri
+from callbacks.report.files import Row, read_rows
+from lightning_modules.further import Curves
+
+TONES = 8  # colours of style.css
+
+
+@dataclass(frozen=True)
+class FurtherFiles:
+    """What there is of them, by name."""
+
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    pictures: dict[str, Path] = field(default_factory=dict)
+
+
+def check_further(path: Path, about: dict[str, Any]) -> None:
+    """Refuse a test's ``.json`` whose tables or pictures are not as test writes them."""
+    for key, words in (("tables", ("title", "note", "listed", "curves")), ("pictures", ("title", "note"))):
+        for name, one in about[key].items():
+            if not isinstance(one, dict) or any(word not in one for word in words):
+                raise ValueError(f"{path}: {key}: {name} is {one!r:.40}, expected {', '.join(words)}")
+    for name, table in about["tables"].items():
+        try:
+            _curves(table)
+        except TypeError:
+            raise ValueError(f"{path}: tables: {name}: curves is {table['curves']!r:.40}, run test again") from None
+
+
+def read_further(table: Path, about: dict[str, Any]) -> tuple[FurtherFiles, list[str]]:
+    """The files beside a test's table, and sentences on those that cannot be shown."""
+    found, missing = FurtherFiles(), []
+    for name, one in about.get("tables", {}).items():
+        curves = _curves(one)
+        needed, text = (curves.across, *curves.columns), (curves.by,) if curves.by else ()
+        try:
+            found.tables[name] = read_rows(table.with_name(f"{table.stem}_{name}.csv"), needed, text)
+        except ValueError as error:
+            missing.append(f"{one['title']} is missing: {' '.join(str(error).split())}.")
+    for name, one in about.get("pictures", {}).items():
+        file = table.with_name(f"{table.stem}_{name}.png")
+        try:
+            with Image.open(file) as image:
+                image.verify()
+            found.pictures[name] = file
+        except (OSError, SyntaxError, UnidentifiedImageError):
+            missing.append(f"{one['title']} is missing: {file.name} is not there, or not readable as an image.")
+    return found, missing
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """A table on the page; without columns the chart alone."""
+
+    title: str
+    note: str
+    chart: Chart
+    columns: list[str]
+    cells: list[list[str]]
+
+
+@dataclass(frozen=True)
+class ShownPicture:
+    """A picture on the page."""
+
+    title: str
+    note: str
+    source: str  # a data URI
+
+
+def further_table(about: dict[str, Any], rows: list[Row]) -> ShownTable:
+    """What the page shows of a table; a column ``x ±`` is told in the cells of column ``x``."""
+    columns = [column for column in rows[0] if not column.endswith(" ±")] if about["listed"] else []
+    cells = [[_cell(row, column) for column in columns] for row in rows]
+    return ShownTable(about["title"], about["note"], _chart(about["title"], _curves(about), rows), columns, cells)
+
+
+def further_picture(about: dict[str, Any], file: Path) -> ShownPicture:
+    """What the page shows of a picture."""
+    with Image.open(file) as image:
+        return ShownPicture(about["title"], about["note"], data_uri(image.convert("RGB")))
+
+
+def _curves(about: dict[str, Any]) -> Curves:
+    return Curves(**about["curves"])
+
+
+def _cell(row: Row, column: str) -> str:
+    value = row[column]
+    if isinstance(value, str) or not math.isfinite(value):
+        return str(value)
+    spread = row.get(f"{column} ±", 0)
+    whole = value == int(value) and f"{column} ±" not in row
+    return f"{value:.0f}" if whole else f"{value:.2f}" + (f" ± {spread:.2f}" if spread else "")
+
+
+def _chart(title: str, curves: Curves, rows: list[Row]) -> Chart:
+    groups = dict.fromkeys(str(row[curves.by]) for row in rows) if curves.by else {"": None}
+    lines: list[Line] = []
+    for group in groups:
+        members = [row for row in rows if not curves.by or row[curves.by] == group]
+        for column in curves.columns:
+            points = [(row[curves.across], row[column]) for row in members]
+            label = " ".join(part for part in (group, column if len(curves.columns) > 1 else "") if part)
+            lines.append(Line(label, points, f"run{len(lines) % TONES}"))
+    across = [row[curves.across] for row in rows]
+    x = Axis(curves.axis, min(across), max(across), log=curves.log and min(across) > 0)
+    return draw(title, lines, x, axis_of(curves.unit, lines), height=400)
