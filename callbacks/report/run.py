@@ -46,11 +46,11 @@ class Measurement:
     ced: list[Row]
     landmarks: list[Row]
     by_face: list[Row]
-    further: FurtherFiles
     sheet: Path | None
     moment: str  # of the training that the weights are of
     changed: str  # a sentence where the run's weights are others by now
     missing: tuple[str, ...]
+    further: FurtherFiles = field(default_factory=FurtherFiles)
 
     @property
     def full(self) -> Row:

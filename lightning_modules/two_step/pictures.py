@@ -18,7 +18,7 @@ from lightning_modules.further import Picture
 from lightning_modules.two_step.matching import best_matches, features_at, similarities
 
 FACES, HEATMAPS, OTHERS, CLICKED = 16, 8, 3, 4  # how many are drawn: a line has four tiles
-DIM = 0.35  # of the brightness of a face below a map
+DIM = 0.5  # of the brightness of a face below a map
 
 
 @torch.no_grad()
