@@ -6,7 +6,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.markup import AFLW_17, AFLW_19, CAT_7, CAT_9, COFW_29, COMMON_18, IBUG_68, WFLW_98, Floats, Markup
+from datamodules.markup import (
+    AFLW_17,
+    AFLW_19,
+    CAT_7,
+    CAT_9,
+    CELEBA_5,
+    COFW_29,
+    COMMON_18,
+    IBUG_68,
+    WFLW_98,
+    Floats,
+    Markup,
+)
 
 Weights = Mapping[int, float]  # landmark of the source: its weight
 
@@ -141,12 +153,18 @@ AFLW_TO_AFLW_17 = _without_eye_centres(_equal(*range(19)))
 IBUG_TO_COMMON = _equal(17, 19, 21, 22, 24, 26, 36, 39, 42, 45, 31, 30, 35, 48, 51, 54, 57, 8)
 WFLW_TO_COMMON = _equal(33, 35, 37, 42, 44, 46, 60, 64, 68, 72, 55, 54, 59, 76, 79, 82, 85, 16)
 
+# Eyes, nose and corners of the mouth, as MAFL has them; where pupils are not marked, the mean of the eyelids.
+IBUG_TO_CELEBA = (_mean(*range(36, 42)), _mean(*range(42, 48)), *_equal(30, 48, 54))
+WFLW_TO_CELEBA = _equal(96, 97, 54, 76, 82)
+
 MAPS = {
     ("wflw-98", "ibug-68"): MarkupMap(WFLW_98, IBUG_68, _wflw_to_ibug(2 / 3, 1 / 3), BROW_LINES),
     # As in PIPNet's code, whose weights sum to 0.999 and so draw eight points to the crop's corner.
     ("wflw-98", "ibug-68-pipnet"): MarkupMap(WFLW_98, IBUG_68, _wflw_to_ibug(0.666, 0.333), BROW_LINES),
     ("wflw-98", "aflw-19"): MarkupMap(WFLW_98, AFLW_19, WFLW_TO_AFLW),
     ("wflw-98", "aflw-17"): MarkupMap(WFLW_98, AFLW_17, _without_eye_centres(WFLW_TO_AFLW)),
+    ("wflw-98", "celeba-5"): MarkupMap(WFLW_98, CELEBA_5, WFLW_TO_CELEBA),
+    ("ibug-68", "celeba-5"): MarkupMap(IBUG_68, CELEBA_5, IBUG_TO_CELEBA),
     ("wflw-98", "common-18"): MarkupMap(WFLW_98, COMMON_18, WFLW_TO_COMMON),
     ("ibug-68", "aflw-17"): MarkupMap(IBUG_68, AFLW_17, IBUG_TO_AFLW_17),
     ("ibug-68", "common-18"): MarkupMap(IBUG_68, COMMON_18, IBUG_TO_COMMON),

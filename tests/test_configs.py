@@ -8,6 +8,9 @@ import torch
 import yaml
 
 from callbacks.arguments import CONFIGS
+from tests.drawn_bbc import write_bbc
+from tests.drawn_cats import write_cats
+from tests.drawn_celeba import write_celeba
 from tests.drawn_faces import draw, random_face, save, write_csv, write_wflw
 from tests.drawn_matlab import write_aflw, write_cofw
 from tests.drawn_pts import write_menpo2d, write_w300
@@ -19,6 +22,7 @@ TRAINER |= {"check_val_every_n_epoch": 1, "callbacks+": "tests.experiment.StopAf
 LOADING = {"batch_size": 2, "num_workers": 0}
 NARROW = {"injection_width": 8, "width": 8, "width_step": 4, "early_epochs": 1}  # LDEQ
 SMALL = {"backbone": "test_resnet", "pretrained": "false"}  # PIPNet and its baselines
+SMALL_DISCOVERY = {"widths": "[8, 16, 16]", "width": 8, "blocks": 1, "contrastive_epochs": 1}
 SMALL_HRNET = {"backbone": "hrnet_w18_small", "pretrained": "false"}
 
 
@@ -33,6 +37,9 @@ def drawn(tmp_path_factory):
     write_aflw(root / "AFLW")
     write_menpo2d(root / "Menpo2D")
     write_w300vw(root / "300VW", {"001": 30, "002": 31, "009": 29, "114": 4, "203": 3, "410": 3})  # a fifth trains
+    write_celeba(root / "CelebA")
+    write_cats(root / "CAT")
+    write_bbc(root / "BBCPose")
     write_celeba_in_the_wild(root / "CelebA/Img/img_celeba")
     write_celeba_in_the_wild(root / "faces")
     return root
@@ -50,12 +57,14 @@ def write_celeba_in_the_wild(folder, count=4):
 
 def small(config):
     """The options that make a config small, and its epochs, one a round."""
-    model = yaml.safe_load((CONFIGS / config).read_text())["model"]
+    content = yaml.safe_load((CONFIGS / config).read_text())
+    model, given = content["model"], content["data"]["init_args"]
     tasks = model["init_args"].get("tasks", [1])
-    mixed = {"uda", "gssl", "stc"} & set(config.split("_"))
+    mixed = "labelled" in given
     data = {**LOADING} if mixed else {**LOADING, "size": 64}
-    data |= {"num_train": 60, "num_test": 4} if config == "demo.yaml" else {"validation_fraction": 0.4}
-    network = {"LDEQ": NARROW, "HRNet": SMALL_HRNET}.get(model["class_path"].rpartition(".")[2], SMALL)
+    data |= {"num_train": 60, "num_test": 4} if "num_train" in given else {"validation_fraction": 0.4}
+    networks = {"LDEQ": NARROW, "HRNet": SMALL_HRNET, "Discovery": SMALL_DISCOVERY}
+    network = networks.get(model["class_path"].rpartition(".")[2], SMALL)
     network = {**network, "size": 64} if model["class_path"].endswith("CoordNet") else network
     of_data = "data.init_args.labelled.init_args" if mixed else "data.init_args"
     settings = {f"model.init_args.{key}": value for key, value in network.items()}

@@ -15,6 +15,7 @@ from lightning_modules.wasserstein_hrnet import (
     StackedHourglass,
     Wasserstein,
 )
+from tests.drawn_cats import write_cats
 from tests.drawn_faces import write_wflw
 from tests.drawn_pts import write_w300
 from tests.experiment import run
@@ -90,3 +91,13 @@ def test_pipnet_trains_a_step_with_another_backbone(overlay, millions, tmp_path)
     assert overlay.replace("_", "") in cli.model.network.backbone.name.replace("_", "")
     if millions:
         assert sum(p.numel() for p in cli.model.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+def test_discovery_trains_a_step_end_to_end(tmp_path):
+    write_cats(tmp_path)
+    words = ("--config", "discovery_cat_head.yaml", "--config", "discovery_end_to_end.yaml")
+    options = (*BATCH, "--data.init_args.validation_fraction=0.4", "--data.init_args.size=64")
+    small = ("--model.init_args.widths=[8,8]", "--model.init_args.width=8", f"--data.init_args.root={tmp_path}")
+    cli = run("fit", *words, *STEP, *options, *small)
+    assert cli.trainer.global_step == 1
+    assert (cli.model.contrastive_epochs, cli.model.freeze_features) == (0, False)

@@ -81,7 +81,7 @@ def further_table(about: dict[str, Any], rows: list[Row]) -> ShownTable:
     """What the page shows of a table; a column ``x ±`` is told in the cells of column ``x``."""
     columns = [column for column in rows[0] if not column.endswith(" ±")] if about["listed"] else []
     cells = [[_cell(row, column) for column in columns] for row in rows]
-    return ShownTable(about["title"], about["note"], _chart(about["title"], _curves(about), rows), columns, cells)
+    return ShownTable(about["title"], about["note"], _chart(_curves(about), rows), columns, cells)
 
 
 def further_picture(about: dict[str, Any], file: Path) -> ShownPicture:
@@ -103,7 +103,7 @@ def _cell(row: Row, column: str) -> str:
     return f"{value:.0f}" if whole else f"{value:.2f}" + (f" ± {spread:.2f}" if spread else "")
 
 
-def _chart(title: str, curves: Curves, rows: list[Row]) -> Chart:
+def _chart(curves: Curves, rows: list[Row]) -> Chart:
     groups = dict.fromkeys(str(row[curves.by]) for row in rows) if curves.by else {"": None}
     lines: list[Line] = []
     for group in groups:
@@ -114,4 +114,4 @@ def _chart(title: str, curves: Curves, rows: list[Row]) -> Chart:
             lines.append(Line(label, points, f"run{len(lines) % TONES}"))
     across = [row[curves.across] for row in rows]
     x = Axis(curves.axis, min(across), max(across), log=curves.log and min(across) > 0)
-    return draw(title, lines, x, axis_of(curves.unit, lines), height=400)
+    return draw("", lines, x, axis_of(curves.unit, lines), height=400)

@@ -32,7 +32,7 @@ class Measured:
         self.module = module
         count, layers = len(module.trainer.test_dataloaders.dataset), 1 + len(module.head.blocks)
         self.faces = _collected(module, count)
-        self.errors = Collected(count, (layers, module.num_landmarks), module.device)
+        self.errors = Collected(count, (layers, module.trainer.datamodule.num_landmarks), module.device)
 
     def put(self, batch: Any) -> None:
         """Add a batch."""
@@ -119,8 +119,13 @@ def regression_faces(module: Any, data: Any, count: int | None) -> Faces:
 
 
 def _collected(module: Any, count: int) -> Collected:
-    radii = len(module.trainer.datamodule.radii)
-    return Collected(count, (module.discovered + module.num_landmarks + 1 + radii, 2), module.device)
+    return Collected(count, (sum(_parts(module)), 2), module.device)
+
+
+def _parts(module: Any) -> list[int]:
+    """How many rows `_numbers` has of each kind; landmarks are the data's, which may not be those trained on."""
+    data = module.trainer.datamodule
+    return [module.discovered, data.num_landmarks, 1, len(data.radii)]
 
 
 def _numbers(found: Tensor, batch: Any, radii: Any) -> Tensor:
@@ -132,8 +137,7 @@ def _numbers(found: Tensor, batch: Any, radii: Any) -> Tensor:
 
 def _gathered(module: Any, rows: Collected) -> Faces:
     everything = rows.everything(_sum_of(module))
-    radii = len(module.trainer.datamodule.radii)
-    found, truth, norm, within = torch.split(everything, [module.discovered, module.num_landmarks, 1, radii], dim=1)
+    found, truth, norm, within = torch.split(everything, _parts(module), dim=1)
     return Faces(found, truth, norm[:, 0, 0], within[..., 0])
 
 

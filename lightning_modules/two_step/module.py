@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -113,9 +113,6 @@ class Discovery(LandmarkModule):
         for key, weight in weights.items():
             if not 0 <= weight < math.inf:
                 raise ValueError(f"model.init_args.{key} is {weight}, expected a number of at least 0")
-        if probe_split not in get_args(ProbeSplit):
-            expected = " or ".join(get_args(ProbeSplit))
-            raise ValueError(f"model.init_args.probe_split is '{probe_split}', expected {expected}")
         self.feature_network = FeatureNetwork(channels, widths)
         self.head = HeatmapHead(channels, discovered, width, blocks)
         self.discovered, self.patch, self.points, self.temperature = discovered, patch, points, temperature

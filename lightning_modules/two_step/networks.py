@@ -14,13 +14,12 @@ from torch.nn.functional import interpolate, max_pool2d, relu
 
 from lightning_modules.backbones.heatmap_convolution import HeatmapConv2d
 from lightning_modules.backbones.normalization import IMAGENET, Normalization
-from lightning_modules.backbones.sides import check_sides
 
 GROUPS = 8  # of a group norm
 
 
 class FeatureNetwork(nn.Module):
-    """F: images (B, 3, H, W) to features (B, D, H, W).
+    """F: images (B, 3, H, W) of any sides to features (B, D, H, W).
 
     Each block is two 3x3 convolutions; between blocks the encoder halves the resolution and the decoder doubles it,
     where features of the encoder at the same resolution are joined.
@@ -48,8 +47,16 @@ class FeatureNetwork(nn.Module):
         self.last = HeatmapConv2d(widths[0], channels, 1)
 
     def check_sides(self, height: int, width: int) -> None:
-        """Refuse images that the halvings do not fit."""
-        check_sides(height, width, self.least_side)
+        """Refuse images of which the halvings leave nothing; sides that are odd somewhere lose their last line there.
+
+        Raises:
+            ValueError: names the least side.
+        """
+        if min(height, width) < self.least_side:
+            raise ValueError(
+                f"images are {width} x {height} pixels, expected at least {self.least_side} for "
+                f"{len(self.up)} halvings; set data.init_args.size, or fewer model.init_args.widths"
+            )
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""
@@ -60,7 +67,7 @@ class FeatureNetwork(nn.Module):
             kept.append(features)
             features = each(max_pool2d(features, 2))
         for each, finer in zip(reversed(self.up), reversed(kept), strict=True):
-            above = interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
+            above = interpolate(features, size=finer.shape[-2:], mode="bilinear", align_corners=False)
             features = each(torch.cat([finer, above], dim=1))
         found: Tensor = self.last(features)
         return found

@@ -123,6 +123,13 @@ def test_cofw_to_aflw_by_name():
     np.testing.assert_allclose(find_map("aflw-19", "aflw-17").points(expected), without_pupils, atol=1e-12)
 
 
+def test_the_five_points_of_mafl_are_the_same_of_both_markups():
+    """Eyes, nose and corners of the mouth of the face drawn."""
+    expected = [(-0.45, -0.3), (0.45, -0.3), (0, 0.15), (-0.4, 0.55), (0.4, 0.55)]
+    for name, face in DRAWN.items():
+        np.testing.assert_allclose(find_map(name, "celeba-5").points(face), expected, atol=1e-12)
+
+
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="LANDMARK_DATA names no folder with tiny_samples")
 def test_the_17_points_of_real_faces_are_those_of_aflw():
     faces = []

@@ -11,6 +11,7 @@ from PIL import Image
 from lightning_modules.drawing import SIDE
 from lightning_modules.two_step import Discovery
 from lightning_modules.two_step.probe import Ridge
+from tests.drawn_faces import write_csv
 from tests.experiment import run, weights
 from tests.mixed_experiment import infrared, synthetic
 
@@ -162,6 +163,49 @@ def test_faces_without_labels_are_learnt_from(write):
     assert trained.trainer.global_step == 4 * (2 * labelled // 4)
 
 
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_batches_of_one_image_teach(epoch, monkeypatch):
+    torch.manual_seed(0)
+    module = Discovery(**SMALL)
+    module.log = module.log_dict = lambda *args, **options: None
+    monkeypatch.setattr(type(module), "current_epoch", epoch)
+    image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    loss = module.training_step({"image": image}, 0)
+    loss.backward()
+    assert loss.isfinite()
+    trained = module.head if epoch else module.feature_network
+    assert all(p.grad.isfinite().all() for p in trained.parameters())
+    assert any(p.grad.any() for p in trained.parameters())
+
+
+def test_images_smaller_than_the_crop_are_enlarged(write, tmp_path):
+    write_csv(tmp_path / "faces", train=12)  # of 120 x 100 pixels
+    data = {"root": str(tmp_path / "faces"), "markup": "wflw-98", "size": 160, "box": "image"}
+    data |= {"batch_size": 4, "num_workers": 0, "validation_fraction": 0.3}
+    trained = run(
+        "fit",
+        "--config",
+        write(data={"class_path": "datamodules.csv_landmarks.CSVLandmarks", "init_args": data}),
+        "--trainer.max_epochs=3",
+    )
+    assert trained.trainer.global_step > 3
+
+
+def test_collapse_is_said_in_the_log(write, capsys):
+    """Without diversity and with a network that says the same for all, landmarks are all in one place."""
+    config = write(contrastive_epochs=0, freeze_features=False, lr=0.0, diversity=0.0)
+    run("fit", "--config", config, "--trainer.max_epochs=2")
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("collapse: ")]
+    assert len(said) >= 1
+    assert "landmarks (" in said[0]
+    assert "model.init_args." in said[0]
+    assert len(said) == len(set(said))  # once, not each epoch
+    logged = read(Path("runs/small/metrics.csv"))
+    counts = [float(row["train/coincident"]) for row in logged if row["train/coincident"]]
+    assert len(counts) == 2
+    assert counts[0] >= 2
+
+
 def test_no_label_is_looked_at_but_by_the_regression():
     """The loss of a batch whose labels are all wrong is the same."""
     torch.manual_seed(0)
@@ -186,7 +230,8 @@ def test_no_label_is_looked_at_but_by_the_regression():
         ({"contrastive_epochs": -1}, (), "model.init_args.contrastive_epochs is -1, expected at least 0"),
         ({"diversity": -1.0}, (), "model.init_args.diversity is -1.0, expected a number of at least 0"),
         ({"features": "nowhere.ckpt"}, (), "model.init_args.features is nowhere.ckpt, which is not there"),
-        ({}, ("--data.init_args.size=66",), "images are 66 x 66 pixels, expected sides divisible by 4"),
+        ({"widths": [8] * 8}, (), "images are 64 x 64 pixels, expected at least 128 for 7 halvings"),
+        ({"probe_split": "test"}, (), "probe_split is 'test', expected 'training', 'validation'"),
         ({}, ("--model.init_args.num_landmarks=68",), "num_landmarks is 68 but SyntheticFaces has 98"),
     ],
 )

@@ -26,6 +26,11 @@ def test_features_and_heatmaps_have_the_images_resolution():
     assert head(features).shape == (2, 7, 64, 96)
 
 
+def test_sides_need_not_be_divisible():
+    """Those of Cat Head are 100: 50, 25, 12 and 6 below it."""
+    assert FeatureNetwork(16, (8, 8, 8, 8, 8))(image(100, 102)).shape == (2, 16, 100, 102)
+
+
 def test_all_blocks_are_used():
     network, head = FeatureNetwork(16, (8, 16, 24)), HeatmapHead(16, 7, width=8)
     head(network(image())).square().sum().backward()
@@ -56,7 +61,7 @@ def test_a_move_of_the_image_moves_the_features():
         (lambda: FeatureNetwork(16, (8, 12)), "widths is [8, 12], expected at least two multiples of 8"),
         (lambda: HeatmapHead(16, 5, blocks=0), "blocks is 0, expected at least 1"),
         (lambda: HeatmapHead(16, 5, width=12), "width is 12, expected a multiple of 8"),
-        (lambda: FeatureNetwork()(image(72, 64)), "images are 64 x 72 pixels, expected sides divisible by 16"),
+        (lambda: FeatureNetwork()(image(72, 8)), "images are 8 x 72 pixels, expected at least 16 for 4 halvings"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, words):
