@@ -11,6 +11,7 @@ from callbacks.changed_options import ChangedOptions
 from callbacks.checkpoints import BestAndLast
 from callbacks.device import Device
 from callbacks.divergence import StopOnDivergence
+from callbacks.epoch_metrics import GatherEpochMetrics
 from callbacks.last_validation import LastValidation
 from callbacks.log_each_epoch import LogEachEpoch
 from callbacks.metrics_csv import MetricsCSV
@@ -40,6 +41,7 @@ def pinned_callbacks(
         return [*always, ValidationTable(run)]
     seed, trainer = settings["seed_everything"], settings["trainer"]
     return [
+        GatherEpochMetrics(),
         RunRecord(run, arguments, settings, metrics),
         *always,
         TrainingFaces(),

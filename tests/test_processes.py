@@ -24,7 +24,7 @@ def told_by(*words):
 
 
 def fit(name, *words):
-    return told_by("fit", "--config", "tiny.yaml", "--name", name, *words, *TWO)
+    return told_by("fit", "--config", "tiny.yaml", "--name", name, *TWO, *words)
 
 
 def test_two_processes_train_and_resume(tmp_path, monkeypatch):
@@ -65,6 +65,20 @@ def test_two_processes_test_ldeq_as_one_does(tmp_path, monkeypatch):
     assert all(0 < float(row["val/residual"]) < 1 for row in rows if row["val/nme"])
     assert {row["epoch"] for row in rows if row["train/backward_residual"]} == {"1"}
     assert "sync_dist" not in told  # no advice that is wrong here
+
+
+def test_a_progress_bar_does_not_keep_the_other_process_waiting(tmp_path, monkeypatch):
+    """Rank 0 alone has one, and PIPNet logs means of an epoch over the ranks, which a bar asks for."""
+    monkeypatch.chdir(tmp_path)
+    write_experiment(tmp_path)
+    model = {"num_landmarks": 98, "backbone": "test_resnet", "pretrained": False}
+    class_path = "lightning_modules.pipnet.PIPNet"
+    Path("pip.yaml").write_text(yaml.safe_dump({"model": {"class_path": class_path, "init_args": model}}))
+    bar = ("--trainer.enable_progress_bar=true", "--data.init_args.size=64")
+    output = fit("bar", "--config", "pip.yaml", *bar)
+    assert "train/loss" in output  # a bar that shows it
+    with Path("runs/bar/metrics.csv").open(newline="") as file:
+        assert any(row["train/neighbour"] for row in csv.DictReader(file))
 
 
 def as_numbers(table):

@@ -221,14 +221,17 @@ class Discovery(LandmarkModule):
         elif self.current_epoch == 0:
             self.print(f"step 1, epochs 0 to {self.contrastive_epochs - 1}: features by contrast")
 
-    def on_train_epoch_end(self) -> None:
-        """Log how many landmarks have collapsed, and say what to change where they are many, and more than before."""
-        if self._collapse is None:
+    def on_train_batch_end(self, outputs: Any, batch: LandmarkBatch, batch_idx: int) -> None:
+        """After an epoch, log how many landmarks have collapsed, and say what to change where they are many and more.
+
+        Not in on_train_epoch_end: rank 0's progress bar has begun to gather the epoch's metrics by then.
+        """
+        if self._collapse is None or not self.trainer.is_last_batch:
             return
         found = self._collapse.found(lambda values: self.trainer.strategy.reduce(values, reduce_op="sum"))
         self._collapse = None
         counts = {"train/coincident": float(len(found.coincident)), "train/stuck": float(len(found.stuck))}
-        self.log_dict(counts)
+        self.log_dict(counts, on_step=False, on_epoch=True)
         total = int(sum(counts.values()))
         if total > self._told and total >= MANY * self.discovered:
             self._told = total
