@@ -21,8 +21,12 @@ class Measured:
 
     - ``few_labels``: the error of regressions on so many labelled faces, for both origins.
     - ``equivariance``: the share of annotated landmarks, in percent, whose features are found within a distance of
-      where a deformation has moved them (Acc(d), Eq. 6), of each layer, and by chance. The deformation of a face is
-      one of step 2's, drawn from the face's index; landmarks that it moves out of the frame are left out.
+      where a deformation has moved them (Acc(d), Eq. 6), of each layer, and by chance.
+    - ``following``: how far discovered landmarks of deformed faces are from where the deformation has moved those of
+      the faces (the root of Eq. 2's squares, landmark by landmark), and how far it has moved them.
+
+    The deformation of a face is one of step 2's, drawn from the face's index; landmarks that it moves out of the frame
+    are left out.
 
     Args:
         module: the `Discovery`.
@@ -32,30 +36,34 @@ class Measured:
         self.module = module
         count, layers = len(module.trainer.test_dataloaders.dataset), 1 + len(module.head.blocks)
         self.faces = _collected(module, count)
-        self.errors = Collected(count, (layers, module.trainer.datamodule.num_landmarks), module.device)
+        self.matches = Collected(count, (layers, module.trainer.datamodule.num_landmarks), module.device)
+        self.following = Collected(count, (2, module.discovered), module.device)
 
     def put(self, batch: Any) -> None:
         """Add a batch."""
-        layers = self.module.layers(batch["image"])
-        found = self.module.located(self.module.head.last(layers[-1])).landmarks
-        self.faces.put(batch["index"], _numbers(found, batch, self.module.trainer.datamodule.radii))
-        self.errors.put(batch["index"], self._match_errors(batch, layers))
+        index, image, points = batch["index"], batch["image"].float(), batch["landmarks"]
+        deformation = self._deformation(index, *image.shape[-2:])
+        warped, _ = deformation.warp(image)
+        layers, others = self.module.layers(image), self.module.layers(warped)
+        found, there = (self.module.located(self.module.head.last(each[-1])).landmarks for each in (layers, others))
+        self.faces.put(index, _numbers(found, batch, self.module.trainer.datamodule.radii))
 
-    def _match_errors(self, batch: Any, layers: list[Tensor]) -> Tensor:
-        """In pixels, of each layer and annotated landmark (B, layers, N); NaN where one is not seen in both images."""
-        image, points = batch["image"].float(), batch["landmarks"]
-        height, width = image.shape[-2:]
-        generator = torch.Generator(image.device)
-        random = self.module.second
-        drawn = [random.draw(1, height, width, generator.manual_seed(i)) for i in batch["index"].tolist()]
-        affine, coefficients = (torch.cat([getattr(d, key) for d in drawn]) for key in ("affine", "coefficients"))
-        deformation = Deformation(affine, coefficients, height, width)
         moved = deformation.forward(points)
         seen = deformation.inside(points) & deformation.inside(moved)
-        pairs = zip(layers, self.module.layers(deformation.warp(image)[0]), strict=True)
         places = points.nan_to_num(), moved.nan_to_num()
-        errors = torch.stack([match_errors(one, other, *places) for one, other in pairs], dim=1)
-        return errors.masked_fill(~seen.unsqueeze(1), torch.nan)
+        matches = [match_errors(one, other, *places) for one, other in zip(layers, others, strict=True)]
+        self.matches.put(index, torch.stack(matches, dim=1).masked_fill(~seen.unsqueeze(1), torch.nan))
+
+        moved = deformation.forward(found)
+        lengths = torch.stack([(there - moved).norm(dim=-1), (found - moved).norm(dim=-1)], dim=1)
+        self.following.put(index, lengths.masked_fill(~deformation.inside(moved).unsqueeze(1), torch.nan))
+
+    def _deformation(self, index: Tensor, height: int, width: int) -> Deformation:
+        generator = torch.Generator(index.device)
+        random = self.module.second
+        drawn = [random.draw(1, height, width, generator.manual_seed(i)) for i in index.tolist()]
+        affine, coefficients = (torch.cat([getattr(d, key) for d in drawn]) for key in ("affine", "coefficients"))
+        return Deformation(affine, coefficients, height, width)
 
     def tables(self) -> dict[str, Table]:
         """See the class."""
@@ -68,7 +76,8 @@ class Measured:
             for origin in get_args(Origin)
             for found in few_labels(train, test, data.size, Ridge(self.module.probe.alpha, origin))
         ]
-        return {"few_labels": self._few_labels(rows), "equivariance": self._equivariance(data.size)}
+        few, features, following = self._few_labels(rows), self._equivariance(data.size), self._following(data.size)
+        return {"few_labels": few, "equivariance": features, "following": following}
 
     def _few_labels(self, rows: list[dict[str, Any]]) -> Table:
         return Table(
@@ -81,7 +90,7 @@ class Measured:
         )
 
     def _equivariance(self, side: int) -> Table:
-        errors = self.errors.everything(_sum_of(self.module))
+        errors = self.matches.everything(_sum_of(self.module))
         curves = {f"layer{i + 1}": accuracy_curve(errors[:, i], DISTANCES) for i in range(errors.shape[1])}
         curves["chance"] = chance_curve(side, DISTANCES)
         rows = [
@@ -94,6 +103,23 @@ class Measured:
             "deformation has moved them. Layer 1 is the feature network, the others are the blocks of the detector.",
             rows,
             Curves("distance", tuple(curves), f"d, pixels of {side}", "% of landmarks"),
+            listed=False,
+        )
+
+    def _following(self, side: int) -> Table:
+        lengths = self.following.everything(_sum_of(self.module))
+        error, moved = lengths.nanmean(dim=0).tolist()
+        rows = [
+            {"landmark": landmark, "error": round(one, 4), "moved": round(other, 4)}
+            for landmark, (one, other) in enumerate(zip(error, moved, strict=True))
+        ]
+        means = lengths.nanmean(dim=(0, 2)).tolist()
+        return Table(
+            "Equivariance of the discovered landmarks",
+            "How far from where a deformation has moved it each discovered landmark is found, in the mean over the "
+            f"faces: {means[0]:.2f} pixels of {side} over all landmarks, which deformations move by {means[1]:.2f}.",
+            rows,
+            Curves("landmark", ("error", "moved"), "landmark", f"pixels of {side}"),
             listed=False,
         )
 

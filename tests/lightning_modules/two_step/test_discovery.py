@@ -131,6 +131,9 @@ def test_a_test_tells_what_few_labels_and_deformed_images_show(write):
         shares = [float(row[key]) for row in curves]
         assert shares == sorted(shares)
         assert 0 <= shares[0] < shares[-1] <= 100
+    following = read(next(folder.glob("*_following.csv")))
+    assert [row["landmark"] for row in following] == [str(i) for i in range(6)]
+    assert all(float(row["error"]) >= 0 < float(row["moved"]) < 20 for row in following)
     for name in ("discovered", "heatmaps", "similarity"):
         with Image.open(next(folder.glob(f"*_{name}.png"))) as image:
             assert image.width == 4 * SIDE
@@ -148,6 +151,24 @@ def test_the_regression_can_be_fitted_on_validation_faces(write, capsys):
     assert [row["samples"] for row in few if row["origin"] == "corner"] == ["1", "5", count]
     (everything,) = [row for row in few if (row["origin"], row["samples"]) == ("corner", count)]
     assert float(everything["nme"]) == pytest.approx(float(tested.trainer.callback_metrics["test/nme"]), rel=1e-3)
+
+
+def test_how_landmarks_follow_is_what_a_loop_says(write):
+    """By the deformation of each face's index."""
+    run("fit", "--config", write(), "--trainer.max_epochs=1")
+    tested = run("test", "--name", "small", "--ckpt_path", "last")
+    module, faces = tested.model.eval(), tested.datamodule._datasets["test"]
+    errors = []
+    for sample in (faces[i] for i in range(4)):
+        image = sample["image"].unsqueeze(0).float()
+        drawn = module.second.draw(1, 64, 64, torch.Generator().manual_seed(int(sample["index"])))
+        with torch.no_grad():
+            here, there = (module.discover(each).landmarks for each in (image, drawn.warp(image)[0]))
+        moved = drawn.forward(here)
+        errors.append((there - moved).norm(dim=-1).where(drawn.inside(moved), torch.nan)[0])
+    expected = torch.stack(errors).nanmean(dim=0)
+    following = read(next(Path("runs/small/test").glob("*_following.csv")))
+    torch.testing.assert_close(torch.tensor([float(row["error"]) for row in following]), expected, rtol=1e-3, atol=1e-3)
 
 
 def read(path):
@@ -268,7 +289,7 @@ def test_two_processes_train_and_measure_what_one_measures(write):
     output = output_of(process)
     assert process.returncode == 0, output
     run(*words, "one")
-    for end in ("_few_labels.csv", "_equivariance.csv", "_faces.csv"):
+    for end in ("_few_labels.csv", "_equivariance.csv", "_following.csv", "_faces.csv"):
         one, two = (read(next(Path("runs", name, "test").glob(f"*{end}"))) for name in ("one", "two"))
         assert len(one) == len(two) > 4
         for row, other in zip(one, two, strict=True):
