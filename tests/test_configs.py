@@ -58,7 +58,8 @@ def write_celeba_in_the_wild(folder, count=4):
 def small(config):
     """The options that make a config small, and its epochs, one a round."""
     content = yaml.safe_load((CONFIGS / config).read_text())
-    model, given = content["model"], content["data"]["init_args"]
+    model, data = content["model"], content["data"]
+    given = (yaml.safe_load((CONFIGS / data).read_text()) if isinstance(data, str) else data)["init_args"]
     tasks = model["init_args"].get("tasks", [1])
     mixed = "labelled" in given
     data = {**LOADING} if mixed else {**LOADING, "size": 64}
