@@ -22,7 +22,7 @@ from datamodules.crop_cache import cache_crops
 from datamodules.face_dataset import EpochSampler, FaceDataset, Read, Rows
 from datamodules.faces import Faces, split_validation
 from datamodules.markup import Markup
-from datamodules.markup_maps import MarkupMap, find_map
+from datamodules.markup_maps import MAPS, MarkupMap, find_map
 from datamodules.perturbations import Perturbation
 from datamodules.radius import Radius
 from datamodules.transforms import Augmentation
@@ -139,9 +139,10 @@ class LandmarkDataModule(LightningDataModule):
         try:
             return find_map(markup, self.markup.name)
         except ValueError as error:
+            common = markup if (self.annotated.name, markup) in MAPS else "a markup that both can be converted to"
             raise ValueError(
                 f"the model was trained on {markup} but {type(self).__name__} is in {self.markup.name}: {error}; set "
-                "data.init_args.convert_to to a markup that both can be converted to"
+                f"data.init_args.convert_to to {common}"
             ) from error
 
     @abstractmethod

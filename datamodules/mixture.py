@@ -129,7 +129,8 @@ class Mixture(LandmarkDataModule):
         except (FileNotFoundError, ValueError) as error:
             if type(error) not in (FileNotFoundError, ValueError) or getattr(error, "errno", None):
                 raise
-            raise type(error)(f"data.init_args.unlabelled: number {place}: {error}") from error
+            sentence = str(error).replace("data.init_args.", "its init_args.")  # those of the part, not the mixture's
+            raise type(error)(f"data.init_args.unlabelled: number {place}: {sentence}") from error
         data.cached([dataset], augmented=True)
         return dataset
 

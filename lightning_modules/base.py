@@ -103,8 +103,8 @@ class LandmarkModule(LightningModule):
         if self.markup in (None, data.markup.name):
             self._check_count(data)
             return
-        self.print(f"note: predicted landmarks are converted from {self.markup} to {data.markup.name}")
         self._map_weights = torch.from_numpy(data.map_from(self.markup).matrices).float()
+        self.print(f"note: predicted landmarks are converted from {self.markup} to {data.markup.name}")
 
     def in_data_markup(self, landmarks: Tensor) -> Tensor:
         """Landmarks (..., N, 2) in input pixels as those (..., T, 2) of the data's markup."""

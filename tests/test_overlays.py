@@ -1,6 +1,7 @@
 """Parts of configs, laid over a config, train."""
 
 import pytest
+import yaml
 
 from callbacks.arguments import CONFIGS
 from lightning_modules.wasserstein_hrnet import (
@@ -64,6 +65,9 @@ def test_hrnet_trains_a_step_with_what_its_paper_compares(overlay, tmp_path):
     assert cli.trainer.global_step == 1
     found, words = cli.model, overlay.removesuffix(".yaml").split("_")[1:]
     assert type(found) is network
+    if "backbone" in found.hparams and network is not HRNet:
+        given = yaml.safe_load((CONFIGS / "overlays" / overlay).read_text())["model"]["init_args"]
+        assert given["backbone"] == "resnet50"  # over configs whose backbone is HRNet's
     named = {"l2": HeatmapL2, "js": JensenShannon, "soft": SoftArgmax}
     assert type(found.loss) is named.get(words[0], Wasserstein)
     if words[-1].startswith("sigma"):

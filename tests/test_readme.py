@@ -49,8 +49,8 @@ def test_the_example_of_own_images(tmp_path, monkeypatch):
     write_my_faces(lines)
     start = lines.index("# my_faces.yaml")
     Path("my_faces.yaml").write_text("\n".join(lines[start : start + 3]))
-    fit, test, predict, pipnet = commands(lines)
-    assert [command[0] for command in (fit, test, predict, pipnet)] == ["fit", "test", "predict", "fit"]
+    fit, test, predict, pipnet, hrnet = commands(lines)
+    assert [command[0] for command in (fit, test, predict, pipnet, hrnet)] == ["fit", "test", "predict", "fit", "fit"]
     model = run(*fit, *SHORT, *QUICK).model
     assert model.num_landmarks == 5
     assert run(*test, *QUICK).trainer.callback_metrics["test/nme"] > 0
@@ -61,6 +61,7 @@ def test_the_example_of_own_images(tmp_path, monkeypatch):
     assert {"x4", "y4"} <= set(rows[0])
     assert "x5" not in rows[0]
     assert run(*pipnet, *SHORT, *QUICK).model.neighbours.shape == (5, 4)
+    assert run(*hrnet, *SHORT, *QUICK).model.num_landmarks == 5
 
 
 def test_the_example_of_own_images_without_labels(tmp_path, monkeypatch):

@@ -65,7 +65,7 @@ def load_imagenet(body: Any, name: str, **options: Any) -> None:
         raise ValueError(
             f"the ImageNet weights of {name} could not be fetched ({type(error).__name__}: {told}); go online "
             "once, copy the cache of a machine that has them (lightning_modules/pipnet/README.md), set "
-            "model.init_args.pretrained to false, or set "
+            "model.init_args.pretrained to false, or, where any backbone serves, set "
             f"model.init_args.backbone to {' or '.join(PACKAGED)}, whose weights come with a package"
         ) from error
     state = found.state_dict()

@@ -219,4 +219,8 @@ def test_a_markup_without_a_map_is_refused(trained, tmp_path, monkeypatch, capsy
     other = write_csv(tmp_path / "others", train=24, test=4, landmarks=9)
     with pytest.raises(SystemExit):
         run("test", "--name", "tiny", "--data.init_args.markup=cat-9", f"--data.init_args.root={other}")
-    assert "the model was trained on wflw-98 but CSVLandmarks is in cat-9" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "the model was trained on wflw-98 but CSVLandmarks is in cat-9" in said.err
+    assert "landmarks are converted" not in said.out
+    with pytest.raises(ValueError, match=r"set data\.init_args\.convert_to to celeba-5$"):
+        CSVLandmarks(other, "wflw-98").map_from("celeba-5")
