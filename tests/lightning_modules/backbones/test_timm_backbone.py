@@ -164,7 +164,7 @@ def test_weights_that_cannot_be_fetched_are_one_sentence(monkeypatch, told):
     with one_sentence(
         "the ImageNet weights of test_resnet could not be fetched (OSError: " + told.partition("\n")[0] + ")",
         "go online once, copy the cache of a machine that has them (lightning_modules/pipnet/README.md), set ",
-        "model.init_args.pretrained to false, or set model.init_args.backbone to",
+        "model.init_args.pretrained to false, or, where any backbone serves, set model.init_args.backbone to",
         "tf_efficientnet_lite0",
     ):
         backbone.load_imagenet()
