@@ -72,7 +72,10 @@ class LandmarkDataModule(LightningDataModule):
         cache: Path | None = None,
     ) -> None:
         super().__init__()
-        self.map = find_map(markup.name, convert_to) if convert_to not in (None, markup.name) else None
+        try:
+            self.map = find_map(markup.name, convert_to) if convert_to not in (None, markup.name) else None
+        except ValueError as error:
+            raise ValueError(f"data.init_args.convert_to: {error}") from error
         self.converted_to = convert_to if self.map else None
         self.annotated, self.markup = markup, self.map.target if self.map else markup
         self.size, self.box, self.perturbation, self.cache = size, box or self.usual_box, perturbation, cache

@@ -1,5 +1,6 @@
 """Markups by name: the built-in ones, and the user's own from a YAML file."""
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,11 @@ def load_markup(name: str) -> Markup:
         return MARKUPS[name]
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
-        raise ValueError(f"markup '{name}' is neither one of {', '.join(MARKUPS)} nor a .yaml file")
+        near = difflib.get_close_matches(name, MARKUPS, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(
+            f"data.init_args.markup is '{name}', expected a .yaml file or one of: {', '.join(MARKUPS)}{meant}"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"markup file {path} not found; built-in markups: {', '.join(MARKUPS)}")
     try:
