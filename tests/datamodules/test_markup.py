@@ -159,7 +159,7 @@ def test_wrong_markup_file_is_a_sentence(tmp_path, content, sentence):
 
 
 def test_markup_that_is_no_file(tmp_path):
-    with pytest.raises(ValueError, match=r"markup is 'wflw', expected a \.yaml file or one of: wflw-98, .*; did you mean wflw-98\?"):
+    with pytest.raises(ValueError, match=r"markup is 'wflw', expected a \.yaml file or .* did you mean wflw-98\?"):
         load_markup("wflw")
     with pytest.raises(FileNotFoundError, match=r"markup file .*own\.yaml not found"):
         load_markup(str(tmp_path / "own.yaml"))
