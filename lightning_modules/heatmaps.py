@@ -147,15 +147,20 @@ def barycentre(heatmaps: Tensor) -> Tensor:
 
 
 def spread(heatmaps: Tensor) -> Tensor:
-    """Root of the total variance, sqrt(var x + var y), in cells (...), of heatmaps (..., h, w) read as distributions.
+    """Root of the total `variance`, in cells (...).
 
     The official LDEQ code subtracts a mean in [0, 1] from a grid of 0..63, so that a one-hot heatmap reports 0.49
     rather than 0; here mean and grid share a unit.
     """
+    return variance(heatmaps).sqrt()
+
+
+def variance(heatmaps: Tensor) -> Tensor:
+    """Total variance, var x + var y, in cells squared (...), of heatmaps (..., h, w) read as distributions."""
     height, width = heatmaps.shape[-2:]
     total = heatmaps.sum(dim=(-2, -1)).clamp_min(torch.finfo(heatmaps.dtype).tiny)
     mean = barycentre(heatmaps)
     x = torch.arange(width, dtype=heatmaps.dtype, device=heatmaps.device) - mean[..., :1]  # (..., w)
     y = torch.arange(height, dtype=heatmaps.dtype, device=heatmaps.device) - mean[..., 1:]  # (..., h)
-    variance = (heatmaps.sum(dim=-2) * x**2).sum(dim=-1) + (heatmaps.sum(dim=-1) * y**2).sum(dim=-1)
-    return (variance / total).sqrt()
+    found = (heatmaps.sum(dim=-2) * x**2).sum(dim=-1) + (heatmaps.sum(dim=-1) * y**2).sum(dim=-1)
+    return found / total

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from kornia.augmentation import AugmentationSequential, ColorJiggle, RandomGaussianNoise, RandomGrayscale
+from kornia.augmentation import AugmentationSequential, ColorJitter, RandomGaussianNoise, RandomGrayscale
 from torch import Tensor
 
 
@@ -14,8 +14,8 @@ class Appearance:
 
     Args:
         brightness: largest change, as a factor less or more than 1.
-        contrast: the same.
-        saturation: the same.
+        contrast: the same, of the difference from the mean grey.
+        saturation: the same, of the difference from the pixel's grey.
         hue: largest turn of the colours, in turns, at most 0.5.
         noise: standard deviation of noise in half of the images, in shares of white.
         grey: share of the images that lose their colours.
@@ -48,7 +48,7 @@ class Appearance:
 def _pipeline(appearance: Appearance) -> AugmentationSequential:
     a = appearance
     return AugmentationSequential(
-        ColorJiggle(a.brightness, a.contrast, a.saturation, a.hue, p=1.0),
+        ColorJitter(a.brightness, a.contrast, a.saturation, a.hue, p=1.0),
         RandomGrayscale(p=a.grey),
         RandomGaussianNoise(std=a.noise, p=0.5),
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 TOGETHER = 0.02  # mean distance of two landmarks that coincide, in shares of the frame's side
-STILL = 0.02  # standard deviation of the place of one that sticks to the frame, likewise
+STILL = 0.02  # standard deviation, along x and along y, of the place of one that sticks to the frame, likewise
 FOLLOWED = 0.5  # share of its squared movement by which one that does not follow the image is off
 
 
@@ -19,6 +19,11 @@ class Collapsed(NamedTuple):
 
     coincident: list[int]  # those that are where one before them is
     stuck: list[int]  # those that hardly move, though the image does
+
+    @property
+    def all(self) -> set[int]:
+        """Either."""
+        return {*self.coincident, *self.stuck}
 
 
 class Collapse:
@@ -59,7 +64,8 @@ class Collapse:
         together = add(self.apart) / images < TOGETHER
         before = together.tril(diagonal=-1).any(dim=1)
         variance = squares / images - (x / images).square() - (y / images).square()
-        still = (variance < STILL**2) & (error > FOLLOWED * movement) & (seen > 0)
+        # One that is always moved out of the frame, as from its corner, cannot be seen to follow
+        still = (variance < 2 * STILL**2) & ((error > FOLLOWED * movement) | (seen == 0))
         return Collapsed(*(flags.nonzero().flatten().tolist() for flags in (before, still)))
 
 

@@ -7,8 +7,10 @@ pixel is (0, 0).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -16,8 +18,21 @@ from torch.nn.functional import grid_sample
 
 from lightning_modules.two_step.splines import COUNT, displacements, field, smooth, steepness, thin_plate
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 STEEPEST = 0.6  # change of a displacement, in shares of the distance: below 1 no two points meet
 ITERATIONS = 24  # by which the error of g is less than 0.6 ** 24 = 5e-6 of the displacement
+
+
+def in_float32(method: Method) -> Method:
+    """A method without autocast, which would round displacements and places to half a pixel."""
+
+    @wraps(method)
+    def run(*args: Any, **options: Any) -> Any:
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return method(*args, **options)
+
+    return cast(Method, run)
 
 
 @dataclass(frozen=True)
@@ -36,11 +51,13 @@ class Deformation:
     height: int
     width: int
 
+    @in_float32
     def backward(self, points: Tensor) -> Tensor:
         """b: points (B, P, 2) of the deformed frames to where in the frames they come from."""
         points = points + displacements(self.coefficients, points, self.height, self.width)
         return points @ self.affine[:, :, :2].mT + self.affine[:, :, 2].unsqueeze(1)
 
+    @in_float32
     def forward(self, points: Tensor) -> Tensor:
         """g: points (B, P, 2) of the frames to where they are in the deformed frames, perhaps outside of these."""
         straight = torch.linalg.solve(self.affine[:, :, :2], (points - self.affine[:, :, 2].unsqueeze(1)).mT).mT
@@ -49,6 +66,7 @@ class Deformation:
             found = straight - displacements(self.coefficients, found, self.height, self.width)
         return found
 
+    @in_float32
     def grid(self) -> Tensor:
         """B of all pixels: (B, H, W, 2)."""
         moved = field(self.coefficients, self.height, self.width)
@@ -57,6 +75,7 @@ class Deformation:
         a = self.affine[:, :, :, None, None]
         return torch.stack([a[:, i, 0] * x + a[:, i, 1] * y + a[:, i, 2] for i in range(2)], dim=-1)
 
+    @in_float32
     def warp(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Deformed images (B, C, H, W), and which pixels come from the frame (B, H, W); others repeat its edge."""
         grid = self.grid()
@@ -79,7 +98,8 @@ class RandomDeformation:
         scale: standard deviation of the logarithm of the size.
         translation: standard deviation along x and along y, in shares of the sides.
         zoom: how much of a side is cut off at most, as a share: crops of random size at random places, enlarged.
-        thin_plate: standard deviation of the moves of a thin-plate spline's control points, in shares of the sides.
+        thin_plate: standard deviation of the moves of a thin-plate spline's control points, in shares of the sides,
+            before splines that are steeper than `STEEPEST` are weakened: at 0.03 all are, to 0.6 of it in the median.
         control_points: of the thin-plate spline, along each side.
         elastic: standard deviation of the coefficients of an elastic deformation, in shares of the sides.
         elastic_cells: of these along each side: with more it changes over shorter distances.
@@ -108,6 +128,7 @@ class RandomDeformation:
         if not 1 <= self.elastic_cells <= 16:
             raise ValueError(f"elastic_cells of a deformation is {self.elastic_cells}, expected 1 to 16")
 
+    @in_float32
     def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Deformation:
         """``count`` deformations of frames of height x width pixels, on the generator's device."""
         options: dict[str, Any] = {"generator": generator, "device": generator.device}

@@ -39,4 +39,5 @@ def load_features(network: nn.Module, path: str) -> str:
                 "widths under model.init_args that it was trained with"
             )
     network.load_state_dict(found)
-    return f"features of {path}, after epoch {checkpoint.get('epoch', 'unknown')}"
+    moment = (checkpoint.get(key, "unknown") for key in ("epoch", "global_step"))
+    return "features of {}, after epoch {} (step {})".format(path, *moment)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from lightning_modules.heatmaps import precise, spread
+from lightning_modules.heatmaps import precise, variance
 
 
 def distributions(heatmaps: Tensor, temperature: float = 1.0) -> Tensor:
@@ -45,4 +45,4 @@ def diversity_loss(mass: Tensor, patch: int) -> Tensor:
 
 def variance_loss(mass: Tensor) -> Tensor:
     """Trace of the covariance of distributions (B, K, H, W), in units of half a frame's side squared, a landmark."""
-    return (spread(mass) * (2 / max(mass.shape[-2:]))).square().mean()
+    return variance(mass).mean() * (2 / max(mass.shape[-2:])) ** 2

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from lightning_modules.further import Curves, Table
 from lightning_modules.two_step.collected import Collected
-from lightning_modules.two_step.deformations import Deformation
-from lightning_modules.two_step.evaluation import Faces, FewLabels, accuracy_curve, chance_curve, few_labels
+from lightning_modules.two_step.deformations import Deformation, RandomDeformation
+from lightning_modules.two_step.evaluation import Faces, FewLabels, accuracy_curve, few_labels
 from lightning_modules.two_step.matching import match_errors
 from lightning_modules.two_step.probe import Origin, Ridge
 
 DISTANCES = tuple(range(41))  # in pixels, of the accuracy curves
+DEFORMATION = RandomDeformation(rotation=15.0, elastic=0.02, elastic_cells=4)  # the same for every run
 
 
 class Measured:
@@ -21,12 +22,12 @@ class Measured:
 
     - ``few_labels``: the error of regressions on so many labelled faces, for both origins.
     - ``equivariance``: the share of annotated landmarks, in percent, whose features are found within a distance of
-      where a deformation has moved them (Acc(d), Eq. 6), of each layer, and by chance.
+      where a deformation has moved them (Acc(d), Eq. 6), of each layer, and of places drawn evenly over the frame.
     - ``following``: how far discovered landmarks of deformed faces are from where the deformation has moved those of
       the faces (the root of Eq. 2's squares, landmark by landmark), and how far it has moved them.
 
-    The deformation of a face is one of step 2's, drawn from the face's index; landmarks that it moves out of the frame
-    are left out.
+    The deformation of a face is one of `DEFORMATION`, drawn from the face's index on the CPU: the same for all runs and
+    devices. Landmarks that it moves out of the frame are left out.
 
     Args:
         module: the `Discovery`.
@@ -36,13 +37,13 @@ class Measured:
         self.module = module
         count, layers = len(module.trainer.test_dataloaders.dataset), 1 + len(module.head.blocks)
         self.faces = _collected(module, count)
-        self.matches = Collected(count, (layers, module.trainer.datamodule.num_landmarks), module.device)
+        self.matches = Collected(count, (layers + 1, module.trainer.datamodule.num_landmarks), module.device)
         self.following = Collected(count, (2, module.discovered), module.device)
 
     def put(self, batch: Any) -> None:
         """Add a batch."""
         index, image, points = batch["index"], batch["image"].float(), batch["landmarks"]
-        deformation = self._deformation(index, *image.shape[-2:])
+        deformation, guess = _drawn(index, image.shape[-2], image.shape[-1], points.shape[1])
         warped, _ = deformation.warp(image)
         layers, others = self.module.layers(image), self.module.layers(warped)
         found, there = (self.module.located(self.module.head.last(each[-1])).landmarks for each in (layers, others))
@@ -52,18 +53,12 @@ class Measured:
         seen = deformation.inside(points) & deformation.inside(moved)
         places = points.nan_to_num(), moved.nan_to_num()
         matches = [match_errors(one, other, *places) for one, other in zip(layers, others, strict=True)]
+        matches.append((guess - places[1]).norm(dim=-1))
         self.matches.put(index, torch.stack(matches, dim=1).masked_fill(~seen.unsqueeze(1), torch.nan))
 
         moved = deformation.forward(found)
         lengths = torch.stack([(there - moved).norm(dim=-1), (found - moved).norm(dim=-1)], dim=1)
         self.following.put(index, lengths.masked_fill(~deformation.inside(moved).unsqueeze(1), torch.nan))
-
-    def _deformation(self, index: Tensor, height: int, width: int) -> Deformation:
-        generator = torch.Generator(index.device)
-        random = self.module.second
-        drawn = [random.draw(1, height, width, generator.manual_seed(i)) for i in index.tolist()]
-        affine, coefficients = (torch.cat([getattr(d, key) for d in drawn]) for key in ("affine", "coefficients"))
-        return Deformation(affine, coefficients, height, width)
 
     def tables(self) -> dict[str, Table]:
         """See the class."""
@@ -91,8 +86,8 @@ class Measured:
 
     def _equivariance(self, side: int) -> Table:
         errors = self.matches.everything(_sum_of(self.module))
-        curves = {f"layer{i + 1}": accuracy_curve(errors[:, i], DISTANCES) for i in range(errors.shape[1])}
-        curves["chance"] = chance_curve(side, DISTANCES)
+        names = [*(f"layer{i + 1}" for i in range(errors.shape[1] - 1)), "chance"]
+        curves = {name: accuracy_curve(errors[:, i], DISTANCES) for i, name in enumerate(names)}
         rows = [
             {"distance": d, **{key: round(curve[i], 4) for key, curve in curves.items()}}
             for i, d in enumerate(DISTANCES)
@@ -122,6 +117,17 @@ class Measured:
             Curves("landmark", ("error", "moved"), "landmark", f"pixels of {side}"),
             listed=False,
         )
+
+
+def _drawn(index: Tensor, height: int, width: int, points: int) -> tuple[Deformation, Tensor]:
+    """Deformations of the faces (B,), and places (B, points, 2) anywhere in the frame."""
+    drawn, places, generator = [], [], torch.Generator()
+    for number in index.tolist():
+        drawn.append(DEFORMATION.draw(1, height, width, generator.manual_seed(number)))
+        places.append(torch.rand(points, 2, generator=generator) * torch.tensor([width, height]) - 0.5)
+    affine, coefficients = (torch.cat([getattr(d, key) for d in drawn]) for key in ("affine", "coefficients"))
+    deformation = Deformation(affine.to(index.device), coefficients.to(index.device), height, width)
+    return deformation, torch.stack(places).to(index.device)
 
 
 def _row(found: FewLabels, radii: list[str]) -> Iterator[tuple[str, float]]:

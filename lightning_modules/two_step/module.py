@@ -40,7 +40,7 @@ class Discovery(LandmarkModule):
     The first ``contrastive_epochs`` are step 1, the others step 2. With none the detector is trained on features that
     were trained before (``features``), or, end to end, together with them. What is tested and predicted are annotated
     landmarks, which a ridge regression tells from the discovered ones: it is fitted on labelled training faces before
-    each validation, and the only place where labels are looked at.
+    each validation. No loss looks at a label (crops around true landmarks and the choice of ``best.ckpt`` do).
 
     Args:
         num_landmarks: N, annotated landmarks of the data, which the regression tells.
@@ -105,7 +105,8 @@ class Discovery(LandmarkModule):
         super().__init__(num_landmarks)
         self.save_hyperparameters()
         counts = {"discovered": (discovered, 1), "points": (points, 1), "patch": (patch, 1)}
-        counts |= {"probe_faces": (probe_faces or 1, 1), "contrastive_epochs": (contrastive_epochs, 0)}
+        counts |= {"contrastive_epochs": (contrastive_epochs, 0), "channels": (channels, 1)}
+        counts |= {"probe_faces": (1 if probe_faces is None else probe_faces, 1)}
         for key, (value, least) in counts.items():
             if value < least:
                 raise ValueError(f"model.init_args.{key} is {value}, expected at least {least}")
@@ -113,6 +114,9 @@ class Discovery(LandmarkModule):
         for key, weight in weights.items():
             if not 0 <= weight < math.inf:
                 raise ValueError(f"model.init_args.{key} is {weight}, expected a number of at least 0")
+        for key, factor in {"temperature": temperature, "decay": decay}.items():
+            if not 0 < factor <= 1:
+                raise ValueError(f"model.init_args.{key} is {factor}, expected a number above 0, at most 1")
         self.feature_network = FeatureNetwork(channels, widths)
         self.head = HeatmapHead(channels, discovered, width, blocks)
         self.discovered, self.patch, self.points, self.temperature = discovered, patch, points, temperature
@@ -122,7 +126,8 @@ class Discovery(LandmarkModule):
         self.probe, self.probe_faces, self.probe_split = probe, probe_faces, probe_split
         self.lr, self.decay, self.weight_decay = lr, decay, weight_decay
         self._collapse: Collapse | None = None  # of this epoch
-        self._told = 0  # landmarks that have collapsed, when it was last said
+        self._told = 0  # landmarks that had collapsed in the epoch before, where they were many
+        self.features_used: str | None = None  # which those of another run are
         self.register_buffer("probe_weights", torch.zeros(2 * discovered, 2 * num_landmarks, dtype=torch.float64))
 
     def setup(self, stage: str) -> None:
@@ -174,7 +179,7 @@ class Discovery(LandmarkModule):
 
     def _contrast(self, image: Tensor) -> Tensor:
         deformation = self._draw(self.first, image)
-        other, _ = deformation.warp(self.appearance(image))
+        other = self.appearance(deformation.warp(image.float())[0])
         height, width = image.shape[-2:]
         place = torch.rand(len(image), self.points, 2, device=image.device)
         points = place * place.new_tensor([width, height]) - 0.5
@@ -188,7 +193,7 @@ class Discovery(LandmarkModule):
 
     def _equivariance(self, image: Tensor) -> Tensor:
         deformation = self._draw(self.second, image)
-        other, _ = deformation.warp(self.appearance(image))
+        other = self.appearance(deformation.warp(image.float())[0])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_features):
             features = self.feature_network(torch.cat([image.float(), other]))
         found = self.located(self.head(features))
@@ -232,20 +237,33 @@ class Discovery(LandmarkModule):
         self._collapse = None
         counts = {"train/coincident": float(len(found.coincident)), "train/stuck": float(len(found.stuck))}
         self.log_dict(counts, on_step=False, on_epoch=True)
-        total = int(sum(counts.values()))
-        if total > self._told and total >= MANY * self.discovered:
-            self._told = total
+        if self.current_epoch == self.contrastive_epochs:
+            return  # a detector has only begun to part its landmarks
+        count, told = len(found.all), self._told
+        self._told = count if count >= MANY * self.discovered else 0
+        if self._told > told:
             for sentence in advice(found, self.discovered):
                 self.print(f"collapse: {sentence}")
 
     def configure_optimizers(self) -> Any:
         """Adam with the paper's decay in each step; and features of another run where a training begins."""
         if self.features and not self.trainer.ckpt_path:
-            self.print(load_features(self.feature_network, self.features))
+            self.features_used = load_features(self.feature_network, self.features)
+            self.print(self.features_used)
         groups = [{"params": [*part.parameters()]} for part in (self.feature_network, self.head)]
         optimizer = torch.optim.Adam(groups, lr=self.lr, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [self._rate_of_features, self._rate_of_head])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record which features of another run were used; and as `LandmarkModule`."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["features_used"] = self.features_used
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep that record; and as `LandmarkModule`."""
+        super().on_load_checkpoint(checkpoint)
+        self.features_used = checkpoint.get("features_used")
 
     def _rate_of_features(self, epoch: int) -> float:
         """0 where they are frozen: Adam with weight decay would move them without a gradient."""

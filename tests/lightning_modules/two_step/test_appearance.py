@@ -53,3 +53,14 @@ def test_numbers_out_of_range_are_refused():
         Appearance(hue=0.7)
     with one_sentence("noise of the appearance is -1, expected 0 to 1.0"):
         Appearance(noise=-1)
+
+
+def test_brightness_is_a_factor_and_contrast_is_about_the_mean_grey():
+    torch.manual_seed(0)
+    two = torch.tensor([50.0, 150.0]).view(1, 1, 1, 2).expand(32, 3, 8, 2)
+    dark, light = Appearance(**{**NONE, "brightness": 0.4})(two)[:, 0, 0].unbind(dim=1)
+    torch.testing.assert_close(light / dark, torch.full((32,), 3.0), rtol=1e-3, atol=0)
+    assert dark.std() > 2
+    dark, light = Appearance(**{**NONE, "contrast": 0.4})(two)[:, 0, 0].unbind(dim=1)
+    torch.testing.assert_close(dark + light, torch.full((32,), 200.0), rtol=1e-2, atol=0)
+    assert (light - dark).std() > 2

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_modules.two_step.collapse import Collapse, advice
+from lightning_modules.two_step.collapse import Collapse, Collapsed, advice
 from lightning_modules.two_step.deformations import RandomDeformation
 
 SIDE = 128
@@ -54,6 +54,16 @@ def test_landmarks_that_stay_whatever_the_image_stick():
     assert seen(stuck) == ([], [0])
 
 
+def test_landmarks_in_the_corner_and_those_that_jitter_stick_too():
+    torch.manual_seed(0)
+    found = Collapse(2, SIDE, torch.device("cpu"))
+    rotation = RandomDeformation(rotation=15).draw(64, SIDE, SIDE, torch.Generator().manual_seed(1))
+    here = torch.tensor([[-0.4, -0.4], [30.0, 90.0]]) + torch.tensor([[0.0], [2.0]]) * torch.randn(64, 2, 2)
+    there = torch.tensor([[-0.4, -0.4], [30.0, 90.0]]) + torch.tensor([[0.0], [2.0]]) * torch.randn(64, 2, 2)
+    found.put(here, rotation.forward(here), there)
+    assert found.found(lambda values: values).stuck == [0, 1]
+
+
 def test_sums_of_ranks_are_those_of_all():
     def both(values):
         return 2 * values
@@ -69,9 +79,10 @@ def test_sums_of_ranks_are_those_of_all():
 
 @pytest.mark.parametrize("landmarks", [[], [1], list(range(12))])
 def test_the_log_says_what_to_change(landmarks):
-    collapsed = type(seen(lambda here, _: (here, here), batches=1))(landmarks, [])
-    sentences = advice(collapsed, 30)
-    assert len(sentences) == bool(landmarks)
-    for sentence in sentences:
-        assert f"{len(landmarks)} of 30 landmarks" in sentence
-        assert "model.init_args.diversity" in sentence
+    for collapsed, option in ((Collapsed(landmarks, []), "diversity"), (Collapsed([], landmarks), "variance")):
+        sentences = advice(collapsed, 30)
+        assert len(sentences) == bool(landmarks)
+        for sentence in sentences:
+            assert f"{len(landmarks)} of 30 landmarks" in sentence
+            assert f"model.init_args.{option}" in sentence
+    assert Collapsed([1, 2], [2, 3]).all == {1, 2, 3}

@@ -48,6 +48,18 @@ def test_an_image_and_its_points_are_moved_alike(options):
 
 
 @every
+def test_autocast_changes_nothing(options):
+    """In bfloat16 places beyond 64 are rounded to half a pixel."""
+    image, there, found = torch.rand(6, 3, 96, 128), points(), []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            deformation = draw(options)
+            found.append((deformation.forward(there), deformation.backward(there), *deformation.warp(image)))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+@every
 def test_there_and_back(options):
     deformation, there = draw(options), points()
     torch.testing.assert_close(deformation.backward(deformation.forward(there)), there, rtol=0, atol=2e-3)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from lightning_modules.drawing import SIDE
 from lightning_modules.two_step import Discovery
+from lightning_modules.two_step.measured import DEFORMATION
 from lightning_modules.two_step.probe import Ridge
 from tests.drawn_faces import write_csv
 from tests.experiment import output_of, run, start, weights
@@ -82,6 +83,8 @@ def test_the_features_of_a_run_serve_another(write, monkeypatch, capsys):
     assert f"features of {path}, after epoch 1" in capsys.readouterr().out
     assert changed(weights("runs/first"), weights("runs/second"), "feature_network.") == []
     assert torch.load("runs/second/checkpoints/last.ckpt", weights_only=True)["hyper_parameters"]["features"] == path
+    last = torch.load("runs/second/checkpoints/last.ckpt", weights_only=True)
+    assert last["features_used"] == f"features of {path}, after epoch 1 (step 6)"
     Path(path).unlink()
     run("fit", "--name", "second", "--resume", "--trainer.max_epochs=3")  # the checkpoint holds them
 
@@ -161,7 +164,7 @@ def test_how_landmarks_follow_is_what_a_loop_says(write):
     errors = []
     for sample in (faces[i] for i in range(4)):
         image = sample["image"].unsqueeze(0).float()
-        drawn = module.second.draw(1, 64, 64, torch.Generator().manual_seed(int(sample["index"])))
+        drawn = DEFORMATION.draw(1, 64, 64, torch.Generator().manual_seed(int(sample["index"])))
         with torch.no_grad():
             here, there = (module.discover(each).landmarks for each in (image, drawn.warp(image)[0]))
         moved = drawn.forward(here)
@@ -215,7 +218,7 @@ def test_images_smaller_than_the_crop_are_enlarged(write, tmp_path):
 def test_collapse_is_said_in_the_log(write, capsys):
     """Without diversity and with a network that says the same for all, landmarks are all in one place."""
     config = write(contrastive_epochs=0, freeze_features=False, lr=0.0, diversity=0.0)
-    run("fit", "--config", config, "--trainer.max_epochs=2")
+    run("fit", "--config", config, "--trainer.max_epochs=3")
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("collapse: ")]
     assert len(said) >= 1
     assert "landmarks (" in said[0]
@@ -223,7 +226,7 @@ def test_collapse_is_said_in_the_log(write, capsys):
     assert len(said) == len(set(said))  # once, not each epoch
     logged = read(Path("runs/small/metrics.csv"))
     counts = [float(row["train/coincident"]) for row in logged if row["train/coincident"]]
-    assert len(counts) == 2
+    assert len(counts) == 3
     assert counts[0] >= 2
 
 
@@ -249,6 +252,9 @@ def test_no_label_is_looked_at_but_by_the_regression():
         ({"discovered": 65}, (), "discovered is 65, but images of 64 pixels have 64 patches of 8"),
         ({"discovered": 0}, (), "model.init_args.discovered is 0, expected at least 1"),
         ({"contrastive_epochs": -1}, (), "model.init_args.contrastive_epochs is -1, expected at least 0"),
+        ({"probe_faces": 0}, (), "model.init_args.probe_faces is 0, expected at least 1"),
+        ({"temperature": 0.0}, (), "model.init_args.temperature is 0.0, expected a number above 0, at most 1"),
+        ({"decay": -1.0}, (), "model.init_args.decay is -1.0, expected a number above 0, at most 1"),
         ({"diversity": -1.0}, (), "model.init_args.diversity is -1.0, expected a number of at least 0"),
         ({"features": "nowhere.ckpt"}, (), "model.init_args.features is nowhere.ckpt, which is not there"),
         ({"widths": [8] * 8}, (), "images are 64 x 64 pixels, expected at least 128 for 7 halvings"),

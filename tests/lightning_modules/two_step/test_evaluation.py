@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_modules.two_step.collected import Collected
-from lightning_modules.two_step.evaluation import Faces, accuracy_curve, chance_curve, few_labels
+from lightning_modules.two_step.evaluation import Faces, accuracy_curve, few_labels
 from lightning_modules.two_step.probe import Ridge, chosen_faces
 
 SIDE = 128
@@ -60,13 +60,6 @@ def test_landmarks_that_are_not_annotated_are_not_counted():
 def test_curves_by_hand():
     errors = torch.tensor([[0.0, 1.0], [5.0, torch.nan], [20.0, 21.0]])
     assert accuracy_curve(errors, (0, 1, 20, 30)) == pytest.approx([20, 40, 80, 100])
-
-
-def test_chance_is_the_share_of_the_frame_within_reach():
-    """For places away from the edge pi d^2 / side^2; near it less."""
-    near, far = chance_curve(SIDE, (10, 200))
-    assert near == pytest.approx(100 * math.pi * 10**2 / SIDE**2, rel=0.15)
-    assert far == 100
 
 
 def test_rows_of_all_ranks_come_together():

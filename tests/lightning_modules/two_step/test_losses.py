@@ -59,3 +59,13 @@ def test_distributions_sum_to_one_in_any_precision():
     assert mass.dtype == torch.float32
     torch.testing.assert_close(mass.sum(dim=(2, 3)), torch.ones(2, 3))
     assert (distributions(heatmaps, 10.0).amax(dim=(2, 3)) < mass.amax(dim=(2, 3))).all()
+
+
+def test_the_variance_of_a_sure_landmark_teaches_numbers():
+    """Also where all other cells have underflown to 0."""
+    heatmaps = torch.zeros(1, 2, 8, 8)
+    heatmaps[0, 0, 3, 3] = 400.0
+    heatmaps.requires_grad_()
+    variance_loss(distributions(heatmaps)).backward()
+    assert heatmaps.grad.isfinite().all()
+    assert heatmaps.grad[0, 1].abs().max() > 0
