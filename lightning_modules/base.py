@@ -1,5 +1,6 @@
 """What every method shares: evaluation, prediction on images and video, and the check that model and data fit."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -127,9 +128,12 @@ class LandmarkModule(LightningModule):
 
     def _evaluate(self, metrics: Any, batch: LandmarkBatch) -> LandmarkPrediction:
         prediction: LandmarkPrediction = self(batch["image"])
+        self._score(metrics, batch, prediction)
+        return prediction
+
+    def _score(self, metrics: Any, batch: LandmarkBatch, prediction: LandmarkPrediction) -> None:
         found = self.in_data_markup(prediction.landmarks)
         metrics.update(found, batch["landmarks"], batch["norm"], batch["index"], batch["subsets"])
-        return prediction
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the validation faces."""
@@ -168,15 +172,12 @@ class LandmarkModule(LightningModule):
         """
         self.markup = checkpoint.get("markup", self.markup)
         self.trained_size = checkpoint.get("input_size")
-        own, found = self.state_dict(), checkpoint["state_dict"]
         file = (self._trainer and self._trainer.ckpt_path) or "the checkpoint"
-        for key in [*own, *found]:
-            here, there = (tuple(state[key].shape) if key in state else "missing" for state in (own, found))
-            if here != there:
-                raise ValueError(
-                    f"{file} is of another network: {key} is {there} in it but {here} in this model; give the options "
-                    "under model.init_args that it was trained with, or another checkpoint"
-                )
+        if difference := first_difference(self.state_dict(), checkpoint["state_dict"]):
+            raise ValueError(
+                f"{file} is of another network: {difference}; give the options under model.init_args that it was "
+                "trained with, or another checkpoint"
+            )
 
     def init_state(self) -> Any:
         """State of a video before its first frame; None for methods that look at each frame alone."""
@@ -185,3 +186,12 @@ class LandmarkModule(LightningModule):
     def track(self, frame: Tensor, state: Any) -> tuple[LandmarkPrediction, Any]:
         """One frame (V, 3, H, W) of V videos and the state for the next; the default ignores the state."""
         return self(frame), state
+
+
+def first_difference(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """The first weight of a checkpoint that is missing, unknown or of another shape, in words; '' where all fit."""
+    for key in [*own, *found]:
+        here, there = (tuple(state[key].shape) if key in state else "missing" for state in (own, found))
+        if here != there:
+            return f"{key} is {there} in it but {here} in this model"
+    return ""

@@ -11,7 +11,7 @@ ROOMS = ("lightning_modules", "datamodules", "callbacks")
 SOURCES = [*sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")), ROOT / "cli.py"]
 METHODS = ("ldeq", "pipnet", "wasserstein_hrnet", "two_step")
 MODULES = ("module", "pot", "statistics", "__init__", "coordnet", "mapnet", "self_training", "dann", "appearance")
-MODULES += ("measured", "pictures")
+MODULES += ("features", "measured", "pictures")
 SHARED = ("base", "schedules", "heatmaps", "backbones", "metrics", "video", "further", "drawing")
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 

@@ -9,6 +9,7 @@ Points = Sequence[tuple[float, float]]
 
 LETTER = 10.6  # width of a bold letter of a wide font, in the chart's units, whose text is 16 high
 LINE = 20.0  # least distance of two labels
+TONES = 8  # run0 to run7, colours of style.css for curves side by side
 
 
 @dataclass(frozen=True)

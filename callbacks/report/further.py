@@ -7,12 +7,10 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from callbacks.report.charts import Axis, Chart, Line, axis_of, draw
+from callbacks.report.charts import TONES, Axis, Chart, Line, axis_of, draw
 from callbacks.report.data_uri import data_uri
 from callbacks.report.files import Row, read_rows
 from lightning_modules.further import Curves
-
-TONES = 8  # colours of style.css
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from callbacks.report.charts import TONES
 from callbacks.report.comparison import NONE, differences, like_with_like, same_validation
 from callbacks.report.environment import ROOT, code_version
 from callbacks.report.faces import drawn_faces
@@ -24,7 +25,6 @@ from callbacks.report.further import further_picture, further_table
 from callbacks.report.run import Measurement, Run, read_run
 
 REPORT = "report.html"
-TONES = 8  # colours of runs in style.css
 Content = dict[str, Any]
 
 

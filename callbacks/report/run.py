@@ -276,14 +276,8 @@ def _is_table(path: Path) -> bool:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    about = {
-        "within": {},
-        "moment": {},
-        "changed": {},
-        "tables": {},
-        "pictures": {},
-        **read_json(path),
-    }  # earlier results do not have these
+    later = ("within", "moment", "changed", "tables", "pictures")  # earlier results do not have these
+    about = {**{key: {} for key in later}, **read_json(path)}
     for key, kind in ABOUT.items():
         if not isinstance(about.get(key), kind):
             raise ValueError(f"{path}: {key} is {about.get(key)!r:.40}, expected {kind.__name__}, as test writes it")

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from lightning_modules.base import first_difference
+
 PREFIX = "feature_network."
 
 
@@ -30,14 +32,11 @@ def load_features(network: nn.Module, path: str) -> str:
     found = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
     if not found:
         raise ValueError(f"{path}: not a checkpoint of Discovery; set model.init_args.features to one")
-    own = network.state_dict()
-    for key in [*own, *found]:
-        here, there = (tuple(each[key].shape) if key in each else "missing" for each in (own, found))
-        if here != there:
-            raise ValueError(
-                f"{path} has other features: {key} is {there} in it but {here} in this model; give the channels and "
-                "widths under model.init_args that it was trained with"
-            )
+    if difference := first_difference(network.state_dict(), found):
+        raise ValueError(
+            f"{path} has other features: {difference}; give the channels and widths under model.init_args that it was "
+            "trained with"
+        )
     network.load_state_dict(found)
     moment = (checkpoint.get(key, "unknown") for key in ("epoch", "global_step"))
     return "features of {}, after epoch {} (step {})".format(path, *moment)

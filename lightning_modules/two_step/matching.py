@@ -29,10 +29,10 @@ def similarities(features: Tensor, wanted: Tensor) -> Tensor:
         return torch.einsum("bdhw,bpd->bphw", normalize(precise(features), dim=1), normalize(precise(wanted), dim=2))
 
 
-def best_matches(features: Tensor, wanted: Tensor) -> Tensor:
-    """The pixels (B, P, 2) whose features (B, D, H, W) are most similar to wanted ones (B, P, D) (Eq. 4)."""
-    width = features.shape[-1]
-    best = similarities(features, wanted).flatten(2).argmax(dim=2)
+def best_matches(maps: Tensor) -> Tensor:
+    """The pixels (B, P, 2) of the highest `similarities` (B, P, H, W) (Eq. 4)."""
+    width = maps.shape[-1]
+    best = maps.flatten(2).argmax(dim=2)
     return torch.stack([best % width, best // width], dim=-1).float()
 
 
@@ -45,4 +45,4 @@ def match_errors(one: Tensor, other: Tensor, points: Tensor, moved: Tensor) -> T
         points: (B, P, 2) in the images.
         moved: (B, P, 2) where the deformation has moved them to.
     """
-    return (best_matches(other, features_at(one, points)) - moved).norm(dim=-1)
+    return (best_matches(similarities(other, features_at(one, points))) - moved).norm(dim=-1)

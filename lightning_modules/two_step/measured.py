@@ -40,14 +40,14 @@ class Measured:
         self.matches = Collected(count, (layers + 1, module.trainer.datamodule.num_landmarks), module.device)
         self.following = Collected(count, (2, module.discovered), module.device)
 
-    def put(self, batch: Any) -> None:
-        """Add a batch."""
+    def put(self, batch: Any) -> Any:
+        """Add a batch, and say what was `Discovered` in it."""
         index, image, points = batch["index"], batch["image"].float(), batch["landmarks"]
         deformation, guess = _drawn(index, image.shape[-2], image.shape[-1], points.shape[1])
         warped, _ = deformation.warp(image)
         layers, others = self.module.layers(image), self.module.layers(warped)
-        found, there = (self.module.located(self.module.head.last(each[-1])).landmarks for each in (layers, others))
-        self.faces.put(index, _numbers(found, batch, self.module.trainer.datamodule.radii))
+        here, there = (self.module.located(self.module.head.last(each[-1])) for each in (layers, others))
+        self.faces.put(index, _numbers(here.landmarks, batch, self.module.trainer.datamodule.radii))
 
         moved = deformation.forward(points)
         seen = deformation.inside(points) & deformation.inside(moved)
@@ -56,9 +56,10 @@ class Measured:
         matches.append((guess - places[1]).norm(dim=-1))
         self.matches.put(index, torch.stack(matches, dim=1).masked_fill(~seen.unsqueeze(1), torch.nan))
 
-        moved = deformation.forward(found)
-        lengths = torch.stack([(there - moved).norm(dim=-1), (found - moved).norm(dim=-1)], dim=1)
+        moved = deformation.forward(here.landmarks)
+        lengths = torch.stack([(each.landmarks - moved).norm(dim=-1) for each in (there, here)], dim=1)
         self.following.put(index, lengths.masked_fill(~deformation.inside(moved).unsqueeze(1), torch.nan))
+        return here
 
     def tables(self) -> dict[str, Table]:
         """See the class."""

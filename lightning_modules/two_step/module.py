@@ -160,8 +160,10 @@ class Discovery(LandmarkModule):
 
     def forward(self, image: Tensor) -> LandmarkPrediction:
         """Annotated landmarks (B, N, 2) by the regression. Confidence is the mean peak of the discovered ones' mass."""
-        found = self.discover(image)
-        landmarks = self.probe.predict(found.landmarks, self.probe_weights, image.shape[-1])
+        return self._annotated(self.discover(image))
+
+    def _annotated(self, found: Discovered) -> LandmarkPrediction:
+        landmarks = self.probe.predict(found.landmarks, self.probe_weights, found.mass.shape[-1])
         confidence = found.mass.amax(dim=(2, 3)).mean(dim=1, keepdim=True).expand(-1, self.num_landmarks)
         return LandmarkPrediction(landmarks, confidence)
 
@@ -298,14 +300,17 @@ class Discovery(LandmarkModule):
 
     def test_step(self, batch: LandmarkBatch, batch_idx: int) -> dict[str, LandmarkPrediction]:
         """Also what only this method measures; and as `LandmarkModule`."""
-        self._measured.put(batch)
-        return super().test_step(batch, batch_idx)
+        prediction = self._annotated(self._measured.put(batch))
+        self._score(self.test_metrics, batch, prediction)
+        return {"prediction": prediction}
 
     def test_further(self, dataset: Any) -> Further:
         """See `Measured` and `pictures`."""
+        tables = self._measured.tables()
+        if not self.trainer.is_global_zero:
+            return Further(tables)
         with self.trainer.precision_plugin.forward_context():
-            drawn = pictures(self, dataset)
-        return Further(self._measured.tables(), drawn)
+            return Further(tables, pictures(self, dataset))
 
 
 def _sum(parameters: Iterable[nn.Parameter]) -> Tensor:

@@ -31,7 +31,7 @@ def pictures(module: Any, dataset: Any) -> dict[str, Picture]:
     faces = [enlarge(sample["image"].permute(1, 2, 0).numpy()) for sample in samples]
     colours = palette(module.discovered)
     scale = SIDE / image.shape[-1]
-    points = ((found.landmarks + 0.5) * scale - 0.5).float().cpu().numpy()
+    points = _in_tile(found.landmarks, scale).float().cpu().numpy()
     landmarks = [_numbered(face, at, colours) for face, at in zip(faces, points, strict=True)]
     mass = [_mass(face, one, colours) for face, one in zip(faces, found.mass[:HEATMAPS].float().cpu(), strict=False)]
     similar, clicked = _similarity(module, samples, image, faces)
@@ -55,6 +55,11 @@ def pictures(module: Any, dataset: Any) -> dict[str, Picture]:
             Image.fromarray(sheet(similar)),
         ),
     }
+
+
+def _in_tile(points: Tensor, scale: float) -> Tensor:
+    """Points of an image where it is enlarged to a tile."""
+    return (points + 0.5) * scale - 0.5
 
 
 def palette(count: int) -> list[Colour]:
@@ -103,16 +108,17 @@ def _similarity(module: Any, samples: list[Any], image: Tensor, faces: list[Pixe
     tiles = []
     for number, landmark in enumerate(clicked.tolist()):
         one = wanted[:, number : number + 1].expand(len(features), -1, -1)
-        maps, best = similarities(features, one)[:, 0].cpu().numpy(), best_matches(features, one)[:, 0]
+        found = similarities(features, one)
+        maps, best = found[:, 0].cpu().numpy(), best_matches(found)[:, 0]
         first = faces[0].copy()
-        _mark(first, truth[0, landmark] * scale, cv2.MARKER_TILTED_CROSS)
+        _mark(first, _in_tile(truth[0, landmark], scale), cv2.MARKER_TILTED_CROSS)
         tiles.append(_captioned(first, f"landmark {landmark}"))
         for other in range(1, len(features)):
             strength = cv2.resize(np.clip(maps[other], 0, 1), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
             light = (strength**4)[..., None] * np.array([255, 215, 40], np.float32)
             tile = _over(faces[other], light)
-            _mark(tile, best[other] * scale, cv2.MARKER_CROSS)
-            _mark(tile, truth[other, landmark] * scale, None)
+            _mark(tile, _in_tile(best[other], scale), cv2.MARKER_CROSS)
+            _mark(tile, _in_tile(truth[other, landmark], scale), None)
             tiles.append(_captioned(tile, f"cosine {maps[other].max():.2f}"))
     return tiles, ", ".join(str(landmark) for landmark in clicked.tolist())
 

@@ -23,8 +23,8 @@ def test_features_between_pixels_are_in_proportion():
 
 def test_the_best_match_is_that_of_a_loop_over_the_pixels():
     features, wanted = maps(), torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(1))
-    found = best_matches(features, wanted)
     everywhere = similarities(features, wanted)
+    found = best_matches(everywhere)
     for b in range(2):
         for p in range(3):
             best, place = -2.0, None
