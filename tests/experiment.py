@@ -101,3 +101,14 @@ class StopAfterEpoch(Callback):
     def on_train_epoch_end(self, trainer, pl_module) -> None:
         if os.environ.get("STOP_AFTER_EPOCH") == str(trainer.current_epoch):
             trainer.should_stop = True
+
+
+class KeepWeights(Callback):
+    """Writes the weights that each rank ends a training with."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_fit_end(self, trainer, pl_module) -> None:
+        self.folder.mkdir(exist_ok=True)
+        torch.save(pl_module.state_dict(), self.folder / f"{trainer.global_rank}.pt")

@@ -28,6 +28,7 @@ class FewLabels(NamedTuple):
 
     samples: int
     repeats: int
+    landmarks: float  # annotated in any of the faces, which are those whose errors count; the mean over the repeats
     nme: tuple[float, float]  # in percent, of all test faces; the deviation of one repeat is 0
     within: list[tuple[float, float]]  # of each radius: share of landmarks within it, in percent
 
@@ -42,18 +43,23 @@ def few_labels(
     seed: int = 0,
 ) -> list[FewLabels]:
     """The probe's errors with each number of labelled faces that there are, and with all of them."""
+    labelled = train.truth.isfinite().all(dim=-1).any(dim=-1)
+    found, truth = train.found[labelled], train.truth[labelled]
     rows = []
-    for count in [*(count for count in samples if count < len(train.found)), len(train.found)]:
-        times = repeats if count < len(train.found) else 1
-        measured = []
+    for count in [*(count for count in samples if count < len(found)), len(found)]:
+        times = repeats if count < len(found) else 1
+        measured, landmarks = [], 0
         for repeat in range(times):
-            chosen = chosen_faces(len(train.found), count, repeat, seed)
-            weights = ridge.fit(train.found[chosen], train.truth[chosen], side)
-            measured.append(_errors(ridge.predict(test.found, weights, side), test))
+            chosen = chosen_faces(len(found), count, repeat, seed)
+            known = truth[chosen].isfinite().all(dim=-1).any(dim=0)
+            weights = ridge.fit(found[chosen], truth[chosen][:, known], side)
+            predicted = ridge.predict(test.found, weights, side)
+            measured.append(_errors(predicted, test._replace(truth=test.truth[:, known])))
+            landmarks += int(known.sum())
         values = torch.stack(measured)
         spread = values.std(dim=0) if times > 1 else torch.zeros_like(values[0])
         nme, *within = zip(values.mean(dim=0).tolist(), spread.tolist(), strict=True)
-        rows.append(FewLabels(count, times, nme, within))
+        rows.append(FewLabels(count, times, landmarks / times, nme, within))
     return rows
 
 

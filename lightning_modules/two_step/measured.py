@@ -80,7 +80,8 @@ class Measured:
             "Error with few labels",
             f"Ridge regressions from the discovered landmarks, fitted on so many labelled {self.module.probe_split} "
             "faces: mean and standard deviation over repeats with other faces. The origin of coordinates is the "
-            "frame's corner or its middle, which matters where there is no bias.",
+            "frame's corner or its middle, which matters where there is no bias. Landmarks are those annotated in any "
+            "of the faces; errors are theirs.",
             rows,
             Curves("samples", ("nme",), "labelled faces", "NME, %", by="origin", log=True),
         )
@@ -132,7 +133,7 @@ def _drawn(index: Tensor, height: int, width: int, points: int) -> tuple[Deforma
 
 
 def _row(found: FewLabels, radii: list[str]) -> Iterator[tuple[str, float]]:
-    yield from (("samples", found.samples), ("repeats", found.repeats))
+    yield from (("samples", found.samples), ("repeats", found.repeats), ("landmarks", round(found.landmarks, 4)))
     measured = zip(("nme", *(f"within {radius}" for radius in radii)), (found.nme, *found.within), strict=True)
     for name, (mean, spread) in measured:
         yield from ((name, round(mean, 4)), (f"{name} ±", round(spread, 4)))

@@ -69,6 +69,11 @@ def test_each_step_trains_its_part_and_a_resumed_run_ends_as_a_whole_one(write, 
     assert len(changed(after_first, after_second, "head.")) > 3
     assert all(torch.equal(whole[key], after_second[key]) for key in whole)
     assert Path("runs/parts/metrics.csv").read_text() == Path("runs/whole/metrics.csv").read_text()
+    stop_after(2, monkeypatch, "--config", config, "--name", "late")  # inside of step 2
+    assert changed(weights("runs/late"), whole, "head.")
+    run("fit", "--name", "late", "--resume")
+    assert all(torch.equal(whole[key], value) for key, value in weights("runs/late").items())
+    assert Path("runs/late/metrics.csv").read_text() == Path("runs/whole/metrics.csv").read_text()
     tested = run("test", "--name", "whole")
     assert 0 < tested.trainer.callback_metrics["test/nme"] < 300
 
@@ -286,10 +291,14 @@ def test_two_processes_train_and_measure_what_one_measures(write):
     """Of five test faces, which two do not share evenly."""
     config = write({**synthetic(**DATA), "init_args": {**synthetic(**DATA)["init_args"], "num_test": 5}})
     ddp = ("--trainer.devices=2", "--trainer.strategy=ddp")
-    process = start("fit", "--config", config, *ddp)
+    keep = ("--trainer.callbacks+=tests.experiment.KeepWeights", "--trainer.callbacks.folder=ranks")
+    process = start("fit", "--config", config, *ddp, *keep)
     output = output_of(process)
     assert process.returncode == 0, output
     assert output.count("step 2 from epoch 2") == 1
+    ranks = [torch.load(f"ranks/{rank}.pt", weights_only=True) for rank in range(2)]
+    assert all(torch.equal(value, ranks[1][key]) for key, value in ranks[0].items())
+    assert all(torch.equal(value, ranks[0][key]) for key, value in weights("runs/small").items())
     words = ("test", "--config", config, "--ckpt_path", "runs/small/checkpoints/last.ckpt", "--name")
     process = start(*words, "two", *ddp)
     output = output_of(process)

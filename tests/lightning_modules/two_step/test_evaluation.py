@@ -57,6 +57,27 @@ def test_landmarks_that_are_not_annotated_are_not_counted():
     assert row.nme[0] == pytest.approx(float(100 * error[error.isfinite()].mean()))
 
 
+def test_one_face_teaches_the_landmarks_that_it_has():
+    train, test = faces(8, 0), faces(30, 1)
+    train.truth[:, 0] = torch.nan  # the second landmark alone, but in one face
+    train.truth[3, 0] = torch.tensor([64.0, 64.0])
+    train.truth[5] = torch.nan  # nothing: it is no labelled face
+    one, everything = few_labels(train, test, SIDE, Ridge(), samples=(1,), repeats=40)
+    assert (everything.samples, everything.landmarks) == (7, 2)
+    kept = [0, 1, 2, 3, 4, 6, 7]
+    errors, landmarks = [], []
+    for repeat in range(40):
+        face = kept[int(chosen_faces(7, 1, repeat, 0))]
+        known = [0, 1] if face == 3 else [1]
+        weights = Ridge().fit(train.found[[face]], train.truth[[face]][:, known], SIDE)
+        distance = (Ridge().predict(test.found, weights, SIDE) - test.truth[:, known]).norm(dim=2)
+        errors.append(float(100 * (distance / 40).mean()))
+        landmarks.append(len(known))
+    assert {1, 2} == set(landmarks)
+    assert one.landmarks == sum(landmarks) / 40
+    assert one.nme[0] == pytest.approx(sum(errors) / 40)
+
+
 def test_curves_by_hand():
     errors = torch.tensor([[0.0, 1.0], [5.0, torch.nan], [20.0, 21.0]])
     assert accuracy_curve(errors, (0, 1, 20, 30)) == pytest.approx([20, 40, 80, 100])
