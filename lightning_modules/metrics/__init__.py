@@ -1,4 +1,7 @@
-"""Evaluation metrics: functions of tensors in `functional`, torchmetrics classes that keep rows in `faces`."""
+"""Evaluation metrics of faces and of videos.
+
+Functions of tensors are in `functional` and `flicker`, torchmetrics classes that keep rows in `faces` and `videos`.
+"""
 
 from lightning_modules.metrics.faces import (
     FAILURE_RATES,
@@ -16,6 +19,14 @@ from lightning_modules.metrics.faces import (
     face_metrics,
     face_tables,
 )
+from lightning_modules.metrics.flicker import (
+    acceleration_errors,
+    face_sizes,
+    flicker,
+    jitters,
+    normalized_mean_flicker,
+    table_flicker,
+)
 from lightning_modules.metrics.functional import (
     accuracy_within,
     area_under_curve,
@@ -26,28 +37,54 @@ from lightning_modules.metrics.functional import (
     point_errors,
     point_variance,
 )
+from lightning_modules.metrics.videos import (
+    VIDEO_METRICS,
+    AccelerationError,
+    EquationFlicker,
+    ErrorsByVideo,
+    Jitter,
+    NormalizedMeanFlicker,
+    PerVideoMetric,
+    VideoError,
+    video_metrics,
+)
 
 __all__ = [
     "FAILURE_RATES",
     "LANDMARK_THRESHOLDS",
+    "VIDEO_METRICS",
+    "AccelerationError",
     "AccuracyByLandmark",
     "AreaUnderCurve",
     "CumulativeErrorDistribution",
+    "EquationFlicker",
     "ErrorByLandmark",
+    "ErrorsByVideo",
     "FailureRate",
+    "Jitter",
     "LandmarkCumulativeErrorDistribution",
     "LandmarkFailureRate",
     "NormalizedMeanError",
+    "NormalizedMeanFlicker",
     "PerFaceMetric",
+    "PerVideoMetric",
     "PointVariance",
+    "VideoError",
+    "acceleration_errors",
     "accuracy_within",
     "area_under_curve",
     "cumulative_error_distribution",
     "face_metrics",
+    "face_sizes",
     "face_tables",
     "failure_rate",
     "failures",
+    "flicker",
+    "jitters",
     "normalized_mean_error",
+    "normalized_mean_flicker",
     "point_errors",
     "point_variance",
+    "table_flicker",
+    "video_metrics",
 ]

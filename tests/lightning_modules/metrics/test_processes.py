@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 
 from datamodules.markup import Markup
 from lightning_modules.base import LandmarkModule, LandmarkPrediction
-from lightning_modules.metrics import face_metrics
+from lightning_modules.metrics import face_metrics, video_metrics
+from tests.lightning_modules.metrics import test_videos
 
 ROOT = Path(__file__).parents[3]
 FACES, POINTS, SUBSETS = 101, 5, ("pose", "make-up")
@@ -93,6 +94,17 @@ def gather(rank):
     return table
 
 
+def gather_videos(rank):
+    """The metrics of videos of which this process has some; the second has one of the first's again, or none."""
+    table = {}
+    for scenario, shares in {"shared out": ((3, 12), (7, 1, 3)), "one without": ((1, 3, 7, 12), ())}.items():
+        videos, metrics = test_videos.make_videos(), video_metrics(test_videos.SUBSETS)
+        for number in shares[rank]:
+            metrics.update(*test_videos.given(videos[number], number))
+        table[scenario] = {name: value.item() for name, value in metrics.compute().items()}
+    return table
+
+
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
     """What two processes wrote, by rank: started once, as they take seconds to import what they need."""
@@ -120,6 +132,14 @@ def test_two_processes_give_what_one_gives(gathered, scenario):
 def test_no_faces_on_any_process_give_nan(gathered):
     for rank in range(2):
         assert all(np.isnan(value) for value in gathered[rank]["nobody"].values())
+
+
+def test_two_processes_give_what_one_gives_of_videos(two_processes):
+    alone = test_videos.expected(test_videos.make_videos())
+    for written in two_processes:
+        for table in written["videos"].values():
+            assert table == pytest.approx(alone, rel=1e-4)
+            assert table == two_processes[0]["videos"]["one without"]  # to the last digit
 
 
 # --- through Lightning
@@ -213,5 +233,6 @@ def test_lightning_on_two_processes_gives_what_one_gives(two_processes, tmp_path
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     evaluated, rank = evaluate(2, folder)  # which makes the group of processes
-    (folder / f"{rank}.json").write_text(json.dumps({"evaluated": evaluated, "gathered": gather(rank)}))
+    written = {"evaluated": evaluated, "gathered": gather(rank), "videos": gather_videos(rank)}
+    (folder / f"{rank}.json").write_text(json.dumps(written))
     torch.distributed.destroy_process_group()
