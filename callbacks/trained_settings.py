@@ -18,7 +18,7 @@ Changed = Mapping[str, Mapping[str, Any]]  # ``model.solver.memory``: its values
 # Options that change no result of given weights, and those that title, box or name of a result have already.
 OF_TRAINING = "augmentation batch_size cache early_epochs early_gradient every from_scratch gradient loss lr num_train "
 OF_TRAINING += "num_workers offset_weight pretrained ratio schedule seed sigma strength tasks train unlabelled "
-OF_TRAINING += "validation_fraction video_iterations warmup weight_decay"
+OF_TRAINING += "validation_fraction warmup weight_decay"
 NAMED = "box convert_to domain normalizer perturbation size"
 UNCHANGING = frozenset(f"{OF_TRAINING} {NAMED}".split())  # any other option changes a result, or may
 

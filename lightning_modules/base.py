@@ -184,8 +184,18 @@ class LandmarkModule(LightningModule):
         return None
 
     def track(self, frame: Tensor, state: Any) -> tuple[LandmarkPrediction, Any]:
-        """One frame (V, 3, H, W) of V videos and the state for the next; the default ignores the state."""
+        """One frame (V, 3, H, W) of V videos and the state for the next, a tensor (V, ...) or None.
+
+        The default ignores the state. `lightning_modules.video.tracking.Tracker` calls it over whole videos.
+        """
         return self(frame), state
+
+    def moved_state(self, state: Tensor, move: Tensor) -> Tensor:
+        """The state (V, ...) as the crops of the next frame see it; the default leaves it alone.
+
+        ``move`` (V, 2, 3) leads from their pixels to those of the crops that it was found in.
+        """
+        return state
 
 
 def first_difference(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

@@ -13,6 +13,7 @@ from lightning_modules.heatmaps import HeatmapLoss, barycentre, cell_to_pixel, p
 from lightning_modules.ldeq.implicit import Equilibrium, Gradient, Implicit, SingleStep
 from lightning_modules.ldeq.losses import MeanSquare, PointLoss
 from lightning_modules.ldeq.network import STRIDE, Cell, Stem, initialize
+from lightning_modules.ldeq.recurrence import EarlyStopping, Recurrence, warped
 from lightning_modules.ldeq.solvers import Anderson, Map, Solution, Solver
 from lightning_modules.ldeq.statistics import SolverStatistics
 
@@ -46,7 +47,8 @@ class LDEQ(LandmarkModule):
             backward, and a cheap gradient is then as good as any.
         early_epochs: epochs of ``early_gradient``.
         evaluation_iterations: forward budget of validation, test and prediction.
-        video_iterations: forward budget of a video frame that starts from the last frame's equilibrium (RwR).
+        recurrence: what is made of the last frame's equilibrium in a video.
+        warp: whether that is moved to where the new crop sees it, where the crop moves. The released code does not.
         loss: on the decoded points, or on the heatmaps, such as `lightning_modules.wasserstein_hrnet.Wasserstein`.
         lr: AdamW's peak learning rate, for the global batch (it is not rescaled with the number of GPUs).
         weight_decay: AdamW's.
@@ -71,7 +73,8 @@ class LDEQ(LandmarkModule):
         early_gradient: Gradient = SingleStep(),
         early_epochs: int = 2,
         evaluation_iterations: int = 10,
-        video_iterations: int = 2,
+        recurrence: Recurrence = EarlyStopping(),
+        warp: bool = True,
         loss: PointLoss | HeatmapLoss = MeanSquare(),
         lr: float = 1e-3,
         weight_decay: float = 1e-4,
@@ -89,7 +92,7 @@ class LDEQ(LandmarkModule):
         self.solver, self.gradient = solver, gradient
         self.early_gradient, self.early_epochs = early_gradient, early_epochs
         self.evaluation_solver = replace(solver, max_iterations=evaluation_iterations)
-        self.video_solver = replace(solver, max_iterations=video_iterations)
+        self.recurrence, self.warp = recurrence, warp
         self.loss, self.lr, self.weight_decay, self.warmup = loss, lr, weight_decay, warmup
         self.statistics = SolverStatistics(solver.tolerance)  # of validation or test
         self._solved: Solution | None = None  # the last forward solve
@@ -107,7 +110,6 @@ class LDEQ(LandmarkModule):
             "extra_maps": 0,
             "early_epochs": 0,
             "evaluation_iterations": 1,
-            "video_iterations": 1,
             "lr": 0,
             "weight_decay": 0,
             "warmup": 0,
@@ -165,11 +167,19 @@ class LDEQ(LandmarkModule):
             return self.predict(self._solved.image)
 
     def track(self, frame: Tensor, state: Tensor | None) -> tuple[LandmarkPrediction, Tensor]:
-        """Recurrence without recurrence: start from the last frame's equilibrium (V, K, h, w) and stop early."""
-        with torch.autocast(frame.device.type, enabled=False):
-            f, z0 = self.inject(frame)
-            solution = self.evaluation_solver(f, z0) if state is None else self.video_solver(f, state)
-            return self.predict(solution.image), solution.image
+        """A frame of each video, given the last frame's equilibrium (V, K, h, w); without one it is solved from zeros.
+
+        ``recurrence`` says how.
+        """
+        # Not in inference mode: a recurrence may differentiate the cell.
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(frame.device.type, enabled=False):
+            f, z0 = self.inject(frame.clone())
+            z = self.evaluation_solver(f, z0).image if state is None else self.recurrence(f, state.clone(), self.solver)
+            return self.predict(z), z
+
+    def moved_state(self, state: Tensor, move: Tensor) -> Tensor:
+        """The maps resampled, zero where the last crop did not see; see `LandmarkModule`."""
+        return warped(state, move) if self.warp else state
 
     def gradient_of(self, epoch: int) -> Gradient:
         """How this epoch differentiates the equilibrium."""

@@ -8,6 +8,7 @@ import torch
 from lightning_modules.ldeq import LDEQ
 from lightning_modules.ldeq.implicit import DampedUnrolling, Implicit, SingleStep, Unrolled
 from lightning_modules.ldeq.losses import MeanAbsolute, MeanSquare
+from lightning_modules.ldeq.recurrence import EarlyStopping
 from lightning_modules.ldeq.solvers import Anderson, Broyden, FixedPoint
 from lightning_modules.wasserstein_hrnet import JensenShannon, Wasserstein
 from tests.lightning_modules.dots import dots, fall
@@ -103,7 +104,7 @@ def test_extra_maps_are_carried_but_not_decoded():
 
 
 def test_video_starts_from_the_last_equilibrium():
-    module = small(video_iterations=2, evaluation_iterations=20).eval()
+    module = small(recurrence=EarlyStopping(2), evaluation_iterations=20).eval()
     frame = dots()["image"]
     with torch.no_grad():
         cold, state = module.track(frame, module.init_state())
@@ -135,7 +136,6 @@ def test_a_landmark_outside_the_image_is_sought_at_the_border(silent):
         ({"temperature": 0.0}, "temperature is 0.0, expected more than 0"),
         ({"early_epochs": -1}, "early_epochs is -1, expected at least 0"),
         ({"evaluation_iterations": 0}, "evaluation_iterations is 0, expected at least 1"),
-        ({"video_iterations": 0}, "video_iterations is 0, expected at least 1"),
         ({"lr": -1.0}, "lr is -1.0, expected at least 0"),
         ({"lr": float("nan")}, "lr is nan, expected at least 0"),
         ({"warmup": 1.5}, "warmup is 1.5, expected a share of the training, at most 1"),

@@ -1,0 +1,106 @@
+"""Recurrence without recurrence: what the last frame's equilibrium is good for in a video.
+
+Section 4 of Micaelli et al. 2023 (arXiv:2304.00600). The cell was trained on single images.
+Letters: V videos, K maps of h x w cells.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from math import inf
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_modules.heatmaps import cell_to_pixel, pixel_to_cell
+from lightning_modules.ldeq.network import STRIDE
+from lightning_modules.ldeq.solvers import Map, Solver, check_range
+
+
+class Recurrence(ABC):
+    """A way to find the maps of a frame."""
+
+    @abstractmethod
+    def __call__(self, f: Map, last: Tensor, solver: Solver) -> Tensor:
+        """The maps (V, K, h, w) of a frame whose map is ``f``, given those of the frame before."""
+
+
+@dataclass(frozen=True)
+class EarlyStopping(Recurrence):
+    """RwR: start from the last equilibrium and stop after a few iterations, which keeps what is found near it.
+
+    A frame that is almost the last one takes a single iteration: the residual is then below the solver's tolerance.
+    The iterations are evaluations of f; the released code's setting of 1 evaluates it twice.
+    """
+
+    iterations: int = 2
+
+    def __post_init__(self) -> None:
+        check_range(self, iterations=(1, inf))
+
+    def __call__(self, f: Map, last: Tensor, solver: Solver) -> Tensor:
+        """See `Recurrence`."""
+        return replace(solver, max_iterations=self.iterations)(f, last).image
+
+
+@dataclass(frozen=True)
+class Proximal(Recurrence):
+    """The objective that RwR approximates, Eq. 8: min ||f(z) - z||^2 + alpha / 2 ||z - last||^2, by L-BFGS.
+
+    To study what early stopping does, not to be fast: each iteration goes forward and backward through the cell, and
+    videos are solved one by one. The released code has nothing of the kind.
+
+    Args:
+        alpha: how much nearness to the last equilibrium is worth; 0 is the equilibrium next to it.
+        iterations: of L-BFGS, each with a line search (strong Wolfe conditions).
+        memory: of L-BFGS.
+    """
+
+    alpha: float = 0.1
+    iterations: int = 30
+    memory: int = 10
+
+    def __post_init__(self) -> None:
+        check_range(self, alpha=(0, inf), iterations=(1, inf), memory=(1, inf))
+
+    def __call__(self, f: Map, last: Tensor, solver: Solver) -> Tensor:
+        """See `Recurrence`; the solver is not used. Maps are cut off at 0, which a minimum may lie below."""
+        return torch.cat([self._solve(f, last[row : row + 1], row) for row in range(len(last))]).clamp_min(0)
+
+    def _solve(self, f: Map, last: Tensor, row: int) -> Tensor:
+        z, rows = last.clone().requires_grad_(), torch.tensor([row], device=last.device)
+        descent = torch.optim.LBFGS(
+            [z], max_iter=self.iterations, history_size=self.memory, line_search_fn="strong_wolfe"
+        )
+
+        def closure() -> Tensor:
+            with torch.enable_grad():
+                objective = self.objective(f(z, rows), z, last)
+                (z.grad,) = torch.autograd.grad(objective, z)
+            return objective
+
+        descent.step(closure)  # type: ignore[no-untyped-call]
+        return z.detach()
+
+    def objective(self, fz: Tensor, z: Tensor, last: Tensor) -> Tensor:
+        """Eq. 8 for f(z), summed over all maps."""
+        return (fz - z).square().sum() + self.alpha / 2 * (z - last).square().sum()
+
+
+def warped(maps: Tensor, move: Tensor) -> Tensor:
+    """Maps (V, K, h, w) as another crop sees them, bilinear, zero beyond what they show.
+
+    ``move`` (V, 2, 3) leads from the other crop's input pixels to those of the crop that the maps are of.
+    """
+    height, width = maps.shape[-2:]
+    x, y = torch.meshgrid(
+        torch.arange(width, device=maps.device), torch.arange(height, device=maps.device), indexing="xy"
+    )
+    pixels = cell_to_pixel(torch.stack([x, y], dim=-1).to(maps.dtype), STRIDE)  # (h, w, 2)
+    cells = pixel_to_cell(torch.einsum("vij,hwj->vhwi", move[..., :2], pixels) + move[:, None, None, :, 2], STRIDE)
+    grid = 2 * (cells + 0.5) / torch.tensor([width, height], device=maps.device) - 1
+    return F.grid_sample(maps, grid.to(maps.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+# Checkpoints hold the recurrence among the hyperparameters; frozen dataclasses of numbers are safe to load.
+torch.serialization.add_safe_globals([EarlyStopping, Proximal])

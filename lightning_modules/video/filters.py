@@ -1,0 +1,174 @@
+"""Filters that smooth the landmarks of a video after they were found; they look at no image.
+
+Letters: T frames, N landmarks. Points are (x, y) in pixels of the video: in those of a crop that moves with the face a
+filter would smooth the crop's motion too.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter, savgol_coeffs
+
+Points = NDArray[np.float64]
+Step = Callable[[Points], Points]
+
+
+@dataclass(frozen=True)
+class Filter(ABC):
+    """Smooths landmarks as they come: what it says of a frame depends on this frame and those before it."""
+
+    @abstractmethod
+    def start(self, rate: float = 25.0) -> Step:
+        """Begin a video of so many frames a second: a function of the points (N, 2) of its next frame."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """Name with parameters."""
+
+    def __call__(self, points: Points, rate: float = 25.0) -> Points:
+        """The points (T, N, 2) of a whole video, smoothed frame after frame."""
+        step = self.start(rate)
+        return np.stack([step(frame) for frame in points])
+
+
+@dataclass(frozen=True)
+class MovingAverage(Filter):
+    """Exponential moving average: (1 - weight) times what is found and weight times what was said a frame ago.
+
+    Micaelli et al. 2023 (arXiv:2304.00600, Appendix C) do not say which of the two their weight multiplies; they take
+    a larger one for the network that flickers more, so it is the past.
+
+    Raises:
+        ValueError: the weight is not from 0 up to but without 1.
+    """
+
+    weight: float = 0.15
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < 1:
+            raise ValueError(f"weight of the moving average is {self.weight}, expected at least 0 and less than 1")
+
+    @property
+    def title(self) -> str:
+        """As in the paper."""
+        return f"EMA {self.weight:g}"
+
+    def start(self, rate: float = 25.0) -> Step:
+        """See `Filter`; the first frame is said as it is found."""
+        said: list[Points] = []
+
+        def step(points: Points) -> Points:
+            said[:] = [(1 - self.weight) * points + self.weight * (said[0] if said else points)]
+            return said[0]
+
+        return step
+
+    def __call__(self, points: Points, rate: float = 25.0) -> Points:
+        """As `Filter`, at once."""
+        smoothed, _ = lfilter([1 - self.weight], [1, -self.weight], points, axis=0, zi=self.weight * points[:1])
+        return np.asarray(smoothed)
+
+
+@dataclass(frozen=True)
+class SavitzkyGolay(Filter):
+    """The end of the polynomial that fits the last frames best (Savitzky & Golay 1964).
+
+    The usual filter takes the polynomial's middle, and so needs frames that are still to come; this one is told at
+    once, as the other filters are. Until there are ``window`` frames it fits those that there are.
+
+    Raises:
+        ValueError: the window has not more frames than the order, which is at least 0.
+    """
+
+    window: int = 7
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.order < self.window:
+            raise ValueError(
+                f"Savitzky-Golay of order {self.order} over {self.window} frames: expected an order of at least 0 and "
+                "less than the frames"
+            )
+
+    @property
+    def title(self) -> str:
+        """With frames and order."""
+        return f"Savitzky-Golay {self.window}, {self.order}"
+
+    def start(self, rate: float = 25.0) -> Step:
+        """See `Filter`."""
+        last: list[Points] = []
+
+        def step(points: Points) -> Points:
+            last[:] = [*last, points][-self.window :]
+            weights = savgol_coeffs(len(last), min(self.order, len(last) - 1), pos=len(last) - 1, use="dot")
+            return np.tensordot(weights, np.stack(last), 1)
+
+        return step
+
+
+@dataclass(frozen=True)
+class OneEuro(Filter):
+    """A low-pass filter that lets faster motion through (Casiez et al. 2012): its cutoff is minimum + beta * speed.
+
+    Speeds are in faces a second, a face being the square root of the area of the landmarks' box, so that parameters
+    mean the same at any resolution.
+
+    Args:
+        minimum: cutoff in Hz of what does not move.
+        beta: how many Hz a speed of one face a second adds.
+        speed_cutoff: in Hz, of the speed itself; the paper's.
+
+    Raises:
+        ValueError: a cutoff is not above 0, or beta is below it.
+    """
+
+    minimum: float = 1.0
+    beta: float = 10.0
+    speed_cutoff: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.minimum > 0 and self.speed_cutoff > 0 and self.beta >= 0):
+            raise ValueError(
+                f"One Euro with cutoffs {self.minimum:g} and {self.speed_cutoff:g} Hz and beta {self.beta:g}: expected "
+                "cutoffs above 0 and a beta of at least 0"
+            )
+
+    @property
+    def title(self) -> str:
+        """With its two parameters."""
+        return f"One Euro {self.minimum:g} Hz, {self.beta:g}"
+
+    def start(self, rate: float = 25.0) -> Step:
+        """See `Filter`."""
+        said: list[Points] = []  # points and speeds of the frame before, and the points found in it
+
+        def kept(cutoff: float | Points) -> Points:
+            turn = 2 * math.pi * np.asarray(cutoff) / rate
+            return turn / (turn + 1)
+
+        def step(points: Points) -> Points:
+            if not said:
+                said[:] = [points, np.zeros_like(points), points]
+                return points
+            before, speed, found = said
+            face = math.sqrt(float(np.prod(np.ptp(points, axis=0)))) or 1.0
+            speed = speed + kept(self.speed_cutoff) * ((points - found) * (rate / face) - speed)
+            smoothed = before + kept(self.minimum + self.beta * np.abs(speed)) * (points - before)
+            said[:] = [smoothed, speed, points]
+            return smoothed
+
+        return step
+
+
+def candidates() -> Iterator[Filter]:
+    """All filters that are tried on validation videos; the averages are the paper's (Appendix C)."""
+    weights = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    yield from (MovingAverage(weight) for weight in weights)
+    yield from (SavitzkyGolay(window, order) for window in (3, 5, 7, 9, 13, 17) for order in (1, 2))
+    yield from (OneEuro(minimum, beta) for minimum in (0.5, 1, 2, 4, 8) for beta in (0, 1, 3, 10, 30, 100))
