@@ -22,6 +22,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from callbacks.checkpoints import CheckpointFiles
 from callbacks.metrics_csv import MetricsCSV
 from callbacks.option_mistakes import FullNames, check_trainer, parse
+from callbacks.options import add_options
 from callbacks.pinned import pinned_callbacks
 from callbacks.quiet import silence
 from callbacks.run_folder import RunFolder, name_changes, name_training_changes
@@ -52,10 +53,7 @@ class LandmarkCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The options that are not Lightning's."""
-        parser.add_argument("--name", type=str | None, help="the run's folder below runs/ (default: the config's name)")
-        parser.add_argument("--runs", type=str, default="runs", help="the folder of all runs")
-        parser.add_argument("--resume", nargs="?", const="yes", help="continue the run; auto: where there is one")
-        parser.add_argument("--wandb", type=str | None, help="log to this project of Weights & Biases too")
+        add_options(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and say in a sentence what is wrong."""
@@ -87,7 +85,9 @@ class LandmarkCLI(LightningCLI):
         if project := self._get(self.config, "wandb"):
             loggers.append(wandb_logger(self.run, project, settings))
         checkpoint, trainer = self._get(self.config, "ckpt_path"), self._get(self.config_init, "trainer")
-        self.trainer_defaults["callbacks"] = pinned_callbacks(self.run, self.arguments, settings, metrics, checkpoint)
+        smoothing = self._get(self.config_init, "smooth")
+        callbacks = pinned_callbacks(self.run, self.arguments, settings, metrics, checkpoint, smoothing)
+        self.trainer_defaults["callbacks"] = callbacks
         return super().instantiate_trainer(
             logger=[*loggers, *_listed(trainer.logger)],
             plugins=[CheckpointFiles(), *_listed(trainer.plugins)],

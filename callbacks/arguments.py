@@ -25,6 +25,7 @@ COMMANDS = {  # that are not Lightning's
     "report": "put runs side by side on one page",
 }
 COMMAND = ("python", "cli.py")
+OWN_FILES = "datamodules.own_files.OwnFiles"
 Option = tuple[str, ...]  # an option and its values, as typed
 
 
@@ -214,6 +215,11 @@ class Arguments:
         return cls(subcommand, given, tuple(configs), name, runs, resume, tuple(contents))
 
     @property
+    def own_files(self) -> bool:
+        """Whether files of the user's own are to be predicted: ``predict --data.path FILE``."""
+        return self.subcommand == "predict" and any(option_key(option) == "--data.path" for option in self.given)
+
+    @property
     def folder(self) -> Path:
         """The run's folder."""
         return self.runs / self.name
@@ -248,6 +254,8 @@ class Arguments:
             other = by_option or any(_names_class(later, "data") for later in self.contents[place:])
             if self.subcommand in AFTER_FIT and other and (labelled := _labelled(path, content)):
                 yield f"--config={json.dumps({'data': labelled})}"
+        if self.own_files:
+            yield f"--config={json.dumps({'data': {'class_path': OWN_FILES}})}"
 
     def command(self) -> str:
         """The command that repeats this run from its beginning, for the first line of its config."""

@@ -16,6 +16,7 @@ from callbacks.last_validation import LastValidation
 from callbacks.log_each_epoch import LogEachEpoch
 from callbacks.metrics_csv import MetricsCSV
 from callbacks.model_table import ModelTable
+from callbacks.own_files.predictions import FilePredictions
 from callbacks.predictions import Predictions
 from callbacks.results import Results
 from callbacks.run_folder import RunFolder, RunRecord
@@ -25,16 +26,24 @@ from callbacks.stopping import Stopping
 from callbacks.trained_settings import OtherCrops, result_changes
 from callbacks.training_faces import TrainingFaces
 from callbacks.validation_table import ValidationTable
+from lightning_modules.video.filters import Filter
 
 
 def pinned_callbacks(
-    run: RunFolder, arguments: Arguments, settings: dict[str, Any], metrics: MetricsCSV, checkpoint: str | None
+    run: RunFolder,
+    arguments: Arguments,
+    settings: dict[str, Any],
+    metrics: MetricsCSV,
+    checkpoint: str | None,
+    smoothing: Filter | None,
 ) -> list[Callback]:
     """The callbacks of a subcommand, in the order they are called; it begins with the weights of ``checkpoint``."""
     always = [Stopping(run), Device(), *([] if arguments.resume else [OtherCrops()])]
     changed = result_changes(Path(checkpoint), settings) if checkpoint and arguments.subcommand != "fit" else {}
     if arguments.subcommand == "test":
         return [*always, Results(run, changed), RunReport(run)]
+    if arguments.subcommand == "predict" and arguments.own_files:
+        return [*always, FilePredictions(run, changed, smoothing)]
     if arguments.subcommand == "predict":
         return [*always, Predictions(run, changed)]
     if arguments.subcommand == "validate":

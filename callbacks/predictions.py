@@ -46,7 +46,8 @@ class Predictions(Callback):
         self.rows = []
         if not trainer.is_global_zero:
             return
-        data, files = trainer.datamodule, trainer.predict_dataloaders.dataset.faces.image.tolist()
+        data = trainer.datamodule
+        files = data.test_faces.faces.image.tolist()
         part = None if len(rows) == len(files) else len(rows)
         stem = result_stem(self.run, data, trainer.ckpt_path, pl_module.trained_size, self.changed, faces=part)
         path = self.run.path / "predictions" / f"{stem}.csv"

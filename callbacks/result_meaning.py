@@ -44,7 +44,7 @@ def meaning(
         drawn: the faces on the sheet, in order.
         within: title of a radius: share of faces, in percent, whose landmark is within it, for each landmark.
     """
-    data, dataset = trainer.datamodule, trainer.test_dataloaders.dataset
+    data, dataset = trainer.datamodule, trainer.datamodule.test_faces
     markup: Markup = data.markup
     return {
         "data": data.measured_on,
@@ -79,10 +79,11 @@ def meaning(
 
 def further_meaning(further: Further) -> dict[str, Any]:
     """What a report needs to show the tables and pictures of a method, by the names that their files end in."""
-    tables = {
-        name: {"title": table.title, "note": table.note, "listed": table.listed, "curves": asdict(table.curves)}
-        for name, table in further.tables.items()
-    }
+    tables = {}
+    for name, table in further.tables.items():
+        text = [column for column, value in table.rows[0].items() if isinstance(value, str)]
+        about = {"title": table.title, "note": table.note, "listed": table.listed, "text": text}
+        tables[name] = {**about, "curves": asdict(table.curves)}
     drawn = {name: {"title": picture.title, "note": picture.note} for name, picture in further.pictures.items()}
     return {"tables": tables, "pictures": drawn}
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from callbacks.closed_pipes import leave_closed_pipes
 from callbacks.overlays import best_median_worst, draw_overlays
 from callbacks.ranks import from_all_ranks
+from callbacks.report.further import number_text
 from callbacks.result_meaning import further_meaning, meaning
 from callbacks.result_names import result_stem
 from callbacks.result_tables import (
@@ -30,6 +31,7 @@ from callbacks.result_tables import (
 from callbacks.run_folder import RunFolder
 from callbacks.trained_settings import Changed
 from datamodules.batch import LandmarkBatch
+from lightning_modules.further import Table as FurtherTable
 from lightning_modules.metrics import AccuracyByLandmark, face_metrics, face_tables, point_errors
 
 HEADINGS = {  # of what is printed
@@ -97,6 +99,9 @@ class Results(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Add the rows of a batch."""
+        if outputs is None:  # frames of which none counts
+            return
+        batch = outputs["faces"]
         truth, norm, index, subsets = batch["landmarks"], batch["norm"], batch["index"], batch["subsets"]
         side = batch["image"].shape[-1]
         found = {
@@ -117,10 +122,10 @@ class Results(Callback):
         tables = {predictor: metrics.compute() for predictor, metrics in self.tables.items()}
         within = {radius.title: accuracy.compute().tolist() for radius, accuracy in self.within.items()}
         faces = {index: row for index, *row in from_all_ranks(self.faces)}
-        further = pl_module.test_further(trainer.test_dataloaders.dataset)
+        further = pl_module.test_further(trainer.datamodule.test_faces)
         if not trainer.is_global_zero:
             return
-        data, dataset = trainer.datamodule, trainer.test_dataloaders.dataset
+        data, dataset = trainer.datamodule, trainer.datamodule.test_faces
         numbers = {index: row for index, (row, _, _) in faces.items()}
         nme = {index: row["nme"] for index, row in numbers.items()}
         sizes = {"full": len(faces)}
@@ -163,7 +168,8 @@ class Results(Callback):
         files = f"{_file(stem, '.csv')}, and beside it {ends} and .json"
         shares = [f"{sum(share) / len(share):.2f} % of landmarks within {name}" for name, share in within.items()]
         leave_closed_pipes()  # the files that are still to be written are worth more than what nobody reads
-        Console().print(result_table(title, rows), *shares, files, sep="\n", soft_wrap=True)
+        printed = [further_table(table) for table in further.tables.values() if table.printed]
+        Console().print(result_table(title, rows), *shares, *printed, files, sep="\n", soft_wrap=True)
 
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:
         """Write what the numbers mean; only now is there what the module itself logged at the end."""
@@ -177,6 +183,18 @@ class Results(Callback):
 
 def _file(stem: Path, end: str) -> Path:
     return stem.with_name(stem.name + end)  # a stem has dots of its own
+
+
+def further_table(further: FurtherTable) -> Table:
+    """What is printed of a table that a method alone has."""
+    table = Table(title=further.title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for column in further.printed:
+        text = isinstance(further.rows[0][column], str)
+        table.add_column(column, justify="left" if text else "right", no_wrap=True)
+    for row in further.rows:
+        cells = (row[column] for column in further.printed)  # intervals are for the report: lines are short here
+        table.add_row(*(cell if isinstance(cell, str) else number_text(cell) for cell in cells))
+    return table
 
 
 def result_table(title: str, rows: list[Row]) -> Table:

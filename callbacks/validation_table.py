@@ -8,17 +8,20 @@ from torchmetrics import MetricCollection
 
 from callbacks.ranks import from_all_ranks
 from callbacks.result_tables import MEAN_SHAPE, MODEL, members_of, subset_row
-from callbacks.results import result_table
+from callbacks.results import further_table, result_table
 from callbacks.run_folder import RunFolder
 from datamodules.batch import LandmarkBatch
 from lightning_modules.metrics import face_metrics
+from lightning_modules.video.search import write_filters
 
 
 class ValidationTable(Callback):
     """Prints the table that `Results` prints of test faces, without the subsets of which there are no faces.
 
+    Of validation videos, the filters that they choose are printed, and written for `test`.
+
     Args:
-        run: the run's folder, in which nothing is written.
+        run: the run's folder.
     """
 
     def __init__(self, run: RunFolder) -> None:
@@ -42,6 +45,9 @@ class ValidationTable(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count the faces of a batch, and measure the mean shape on them."""
+        if outputs is None:  # frames of which none counts
+            return
+        batch = outputs["faces"]
         truth, norm, index, subsets = batch["landmarks"], batch["norm"], batch["index"], batch["subsets"]
         if self.mean_shape:
             mean = pl_module.mean_landmarks(batch["image"].shape[-1])
@@ -53,7 +59,7 @@ class ValidationTable(Callback):
         values = {MODEL: {key.removeprefix("val/"): value for key, value in trainer.callback_metrics.items()}}
         if self.mean_shape:
             values[MEAN_SHAPE] = self.mean_shape.compute()
-        faces = dict(from_all_ranks(self.faces))
+        faces, filters = dict(from_all_ranks(self.faces)), pl_module.tried_filters()
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
@@ -63,3 +69,6 @@ class ValidationTable(Callback):
         title = f"{self.run.name}, validation faces of {data.validated_on}: NME {data.normalizer}, box {data.box}"
         rows = [subset_row(name, size, values) for name, size in sizes.items() if size]
         Console().print(result_table(f"{title}, {len(faces)} faces", rows), soft_wrap=True)
+        if filters:
+            file = write_filters(self.run.path, filters.chosen)
+            Console().print(further_table(filters.table()), f"{file}, which test reads", sep="\n", soft_wrap=True)

@@ -4,7 +4,7 @@ Landmarks are (x, y) in pixels of the network's input; the *centre* of the top-l
 Letters: B faces, N landmarks, S subsets, V videos, T consecutive frames, H x W input pixels.
 """
 
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 from torch import Tensor
 
@@ -44,7 +44,9 @@ class VideoBatch(TypedDict):
     video: Tensor  # (V,) int64
     frame: Tensor  # (V, T) int64
     start: Tensor  # (V,) bool, True where a video begins, so that carried state is reset
-    valid: Tensor  # (V, T) bool, False on the padding of shorter videos and on frames that no evaluation counts
+    end: Tensor  # (V,) bool, True where no frame of it is left
+    shown: Tensor  # (V, T) bool, False on the padding of shorter videos
+    valid: Tensor  # (V, T) bool, False there and on frames that no evaluation counts
 
 
 class UnlabeledBatch(TypedDict):
@@ -53,3 +55,11 @@ class UnlabeledBatch(TypedDict):
     image: Tensor  # (B, 3, H, W) uint8
     index: Tensor  # (B,) int64
     crop: Tensor  # (B, 2, 3) float32
+
+
+def counted_frames(batch: VideoBatch) -> LandmarkBatch:
+    """The frames that count as faces, in the order of the videos."""
+    valid: Any = batch["valid"]
+    frames: Any = {key: batch[key][valid] for key in ("image", "landmarks", "visible", "norm", "index", "crop")}
+    frames["subsets"] = batch["subsets"].unsqueeze(1).expand(-1, valid.shape[1], -1)[valid]
+    return cast(LandmarkBatch, frames)

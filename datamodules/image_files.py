@@ -1,7 +1,7 @@
 """Image files: reading them as RGB, and a sentence for each way they can be wrong.
 
-Pillow rather than OpenCV: OpenCV returns a truncated JPEG as a half-grey image. EXIF rotation is not applied, because
-annotation tools and the public datasets count pixels as they are stored.
+Pillow rather than OpenCV: OpenCV returns a truncated JPEG as a half-grey image. EXIF rotation is applied where asked
+for alone: annotation tools and the public datasets count pixels as they are stored.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
+from PIL import ImageOps, UnidentifiedImageError
 
 from datamodules.crop import Pixels, Region, StoredImage, blocks
 
@@ -36,8 +36,12 @@ class DecodedImage(StoredImage):
         return np.asarray(self.image, dtype)
 
 
-def read_image(path: str) -> DecodedImage:
+def read_image(path: str, upright: bool = False) -> DecodedImage:
     """An RGB image. Grey and palette images get three channels, transparency is dropped, 16 bits become 8.
+
+    Args:
+        path: the file.
+        upright: whether to turn it as its EXIF data asks viewers to.
 
     Raises:
         FileNotFoundError, PermissionError, IsADirectoryError: if it cannot be opened.
@@ -45,6 +49,7 @@ def read_image(path: str) -> DecodedImage:
     """
     with _opened(path) as image:
         mode = image.mode
+        image = ImageOps.exif_transpose(image) if upright else image
         if mode.startswith("I;16"):  # Pillow's own conversion clips at 255 instead of scaling
             rgb = PillowImage.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         else:

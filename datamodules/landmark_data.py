@@ -188,6 +188,11 @@ class LandmarkDataModule(LightningDataModule):
             self.cached([test], augmented=False)
             self._datasets["test"] = test
 
+    @property
+    def test_faces(self) -> FaceDataset:
+        """Clean crops of the test faces, once they are read; of videos, of the frames that count."""
+        return self._datasets["test"]
+
     def fit_counts(self) -> tuple[int, int]:
         """How many faces there are for training and for validation, once they are read."""
         return len(self._datasets["train"]), len(self._datasets["val"])

@@ -51,7 +51,7 @@ class VideoFrames:
             self._jump(index)
         while self._next <= index:
             self._step()
-        image = _rgb(self._frame)
+        image = rgb_frame(self._frame)
         if index == self.count - 1:
             self._check_end()
         return image
@@ -171,7 +171,8 @@ class VideoFrames:
         return (sorted(shown), keys) if keys and len(set(shown)) == self.count else ([], [])
 
 
-def _rgb(frame: VideoFrame) -> Image:
+def rgb_frame(frame: VideoFrame) -> Image:
+    """A decoded frame (H, W, 3), turned as the file asks for."""
     # By itself PyAV converts with a thread a core, and a forked loading process that frees such a frame waits for
     # threads that it has not.
     image = frame.to_ndarray(format="rgb24", threads=1)

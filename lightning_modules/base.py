@@ -1,15 +1,20 @@
 """What every method shares: evaluation, prediction on images and video, and the check that model and data fit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from datamodules.batch import LandmarkBatch
+from datamodules.batch import LandmarkBatch, VideoBatch, counted_frames
 from lightning_modules.further import Further
 from lightning_modules.metrics import face_metrics
+from lightning_modules.video.collected import CollectedVideos
+from lightning_modules.video.evaluation import video_tables
+from lightning_modules.video.filters import candidates
+from lightning_modules.video.search import Tried, read_filters
 
 
 class LandmarkPrediction(NamedTuple):
@@ -41,6 +46,7 @@ class LandmarkModule(LightningModule):
         self.markup: str | None = None  # its name; None if the checkpoint is from elsewhere
         self.trained_size: int | None = None  # side of the images trained on; None likewise
         self._map_weights: Tensor | None = None
+        self.videos: CollectedVideos | None = None  # of this validation or test
 
     def setup(self, stage: str) -> None:
         """Check the landmark count, take the mean shape of the training faces, and make the metrics."""
@@ -83,10 +89,12 @@ class LandmarkModule(LightningModule):
 
     def on_validation_start(self) -> None:
         """Get ready for the data's markup."""
+        self.videos = None
         self._meet_markup()
 
     def on_test_start(self) -> None:
         """Get ready for the data's markup."""
+        self.videos = None
         self._meet_markup()
 
     def on_predict_start(self) -> None:
@@ -118,13 +126,42 @@ class LandmarkModule(LightningModule):
         """The mean shape (T, 2) in input pixels and the data's markup, for inputs of this side."""
         return self.in_data_markup(self.mean_shape * side - 0.5)
 
-    def validation_step(self, batch: LandmarkBatch, batch_idx: int) -> None:
-        """Metric rows of one batch."""
-        self._evaluate(self.val_metrics, batch)
+    def validation_step(self, batch: LandmarkBatch | VideoBatch, batch_idx: int) -> dict[str, Any] | None:
+        """Metric rows of one batch, and what `test_step` returns; videos come where ``validate`` chooses filters."""
+        return self._test(batch, lambda faces: self._evaluate(self.val_metrics, faces))
 
-    def test_step(self, batch: LandmarkBatch, batch_idx: int) -> dict[str, LandmarkPrediction]:
-        """Metric rows of one batch; the prediction is for callbacks that draw or save it."""
-        return {"prediction": self._evaluate(self.test_metrics, batch)}
+    def test_step(self, batch: LandmarkBatch | VideoBatch, batch_idx: int) -> dict[str, Any] | None:
+        """Metric rows of one batch.
+
+        Returns the ``faces`` (`LandmarkBatch`) that count and their ``prediction``, for callbacks that draw or save
+        them; None where none counts.
+        """
+        return self._test(batch, self.test_faces)
+
+    def test_faces(self, batch: LandmarkBatch) -> LandmarkPrediction:
+        """Metric rows of some test faces, and what was found."""
+        return self._evaluate(self.test_metrics, batch)
+
+    def _test(self, batch: Any, test: Callable[[LandmarkBatch], LandmarkPrediction]) -> dict[str, Any] | None:
+        """Test the faces of a batch, and collect its videos if it has any."""
+        if "video" not in batch:
+            return {"faces": batch, "prediction": test(batch)}
+        faces = counted_frames(batch)
+        prediction = test(faces) if len(faces["index"]) else None
+        if self.videos is None:
+            self.videos = CollectedVideos(self)
+        self.videos.put(batch, self._landmarks_alone(batch, prediction))
+        return None if prediction is None else {"faces": faces, "prediction": prediction}
+
+    def _landmarks_alone(self, batch: VideoBatch, counted: LandmarkPrediction | None) -> Tensor:
+        """Landmarks (V, T, N, 2) of all frames, each looked at alone, given those of the frames that count."""
+        others = ~batch["valid"]
+        found = batch["landmarks"].new_empty(*others.shape, self.num_landmarks, 2)
+        if counted is not None:
+            found[~others] = counted.landmarks.to(found.dtype)
+        if others.any():
+            found[others] = self(batch["image"][others]).landmarks.to(found.dtype)
+        return found
 
     def _evaluate(self, metrics: Any, batch: LandmarkBatch) -> LandmarkPrediction:
         prediction: LandmarkPrediction = self(batch["image"])
@@ -146,11 +183,20 @@ class LandmarkModule(LightningModule):
         self.log_dict(self.test_metrics)
 
     def test_further(self, dataset: Any) -> Further:
-        """What this method alone measures and draws of the test faces; all ranks call it at the end of a test."""
-        return Further()
+        """What is measured and drawn of videos, and by this method alone; all ranks call it at the end of a test."""
+        if self.videos is None:
+            return Further()
+        trainer: Any = self.trainer
+        chosen = read_filters(Path(trainer.default_root_dir))
+        return Further(video_tables(self.videos, trainer.datamodule, chosen))
 
-    def predict_step(self, batch: LandmarkBatch, batch_idx: int) -> dict[str, Tensor]:
-        """``index`` (B,), ``landmarks`` (B, N, 2) in pixels of the original image, ``confidence`` (B, N)."""
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        """``index`` (B,), ``landmarks`` (B, N, 2) in pixels of the original image, ``confidence`` (B, N).
+
+        None for a frame of the user's own files: `FilePredictions` follows the faces in it.
+        """
+        if not isinstance(batch, dict):
+            return None
         prediction: LandmarkPrediction = self(batch["image"])
         linear, offset = batch["crop"][..., :2].unsqueeze(1), batch["crop"][..., 2].unsqueeze(1)
         # A sum of products: autocast would round a matrix product to bfloat16, many pixels of a large photograph.
@@ -178,6 +224,18 @@ class LandmarkModule(LightningModule):
                 f"{file} is of another network: {difference}; give the options under model.init_args that it was "
                 "trained with, or another checkpoint"
             )
+
+    def tried_filters(self) -> Tried | None:
+        """What filters do to the validation videos, if there are such; all ranks call it at the end of ``validate``."""
+        if self.videos is None:
+            return None
+        filters = list(candidates())
+        return Tried(filters, self.videos.errors(filters))
+
+    @property
+    def recurrence_title(self) -> str:
+        """What ``track`` makes of the state, for tables; empty where it makes nothing of it."""
+        return ""
 
     def init_state(self) -> Any:
         """State of a video before its first frame; None for methods that look at each frame alone."""

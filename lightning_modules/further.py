@@ -17,6 +17,8 @@ class Curves:
         unit: of the columns.
         by: a column of text; each value of it has curves of its own.
         log: whether ``across`` has a logarithmic axis.
+        dots: whether each row is a dot, and neither axis begins at zero.
+        level: whether the axis of the columns need not begin at zero.
     """
 
     across: str
@@ -25,6 +27,8 @@ class Curves:
     unit: str
     by: str | None = None
     log: bool = False
+    dots: bool = False
+    level: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,11 @@ class Table:
     Args:
         title: heading in the report.
         note: what its numbers mean, in a sentence or two.
-        rows: by column, text or numbers; all have the same columns.
+        rows: by column, text or numbers; all have the same columns. ``x ±`` is the spread of a column ``x``, ``x low``
+            and ``x high`` are the ends of its interval.
         curves: how it is drawn.
         listed: whether the report shows the numbers too.
+        printed: columns that the command line prints.
     """
 
     title: str
@@ -44,6 +50,7 @@ class Table:
     rows: list[dict[str, Any]]
     curves: Curves
     listed: bool = True
+    printed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def read_further(table: Path, about: dict[str, Any]) -> tuple[FurtherFiles, list
     found, missing = FurtherFiles(), []
     for name, one in about.get("tables", {}).items():
         curves = _curves(one)
-        needed, text = (curves.across, *curves.columns), (curves.by,) if curves.by else ()
+        needed, text = (curves.across, *curves.columns), tuple(one.get("text", [curves.by] if curves.by else []))
         try:
             found.tables[name] = read_rows(table.with_name(f"{table.stem}_{name}.csv"), needed, text)
         except ValueError as error:
@@ -76,9 +76,9 @@ class ShownPicture:
 
 
 def further_table(about: dict[str, Any], rows: list[Row]) -> ShownTable:
-    """What the page shows of a table; a column ``x ±`` is told in the cells of column ``x``."""
-    columns = [column for column in rows[0] if not column.endswith(" ±")] if about["listed"] else []
-    cells = [[_cell(row, column) for column in columns] for row in rows]
+    """What the page shows of a table: with ``x ±``, ``x low`` and ``x high`` in the cells of column ``x``."""
+    columns = table_columns(rows[0]) if about["listed"] else []
+    cells = [[table_cell(row, column) for column in columns] for row in rows]
     return ShownTable(about["title"], about["note"], _chart(_curves(about), rows), columns, cells)
 
 
@@ -92,13 +92,29 @@ def _curves(about: dict[str, Any]) -> Curves:
     return Curves(**about["curves"])
 
 
-def _cell(row: Row, column: str) -> str:
+def table_columns(row: Row) -> list[str]:
+    """The columns of a table, less those that are told in the cells of another one."""
+    told = {f"{column} {word}" for column in row for word in ("±", "low", "high")}
+    return [column for column in row if column not in told]
+
+
+def table_cell(row: Row, column: str) -> str:
+    """A cell's text, with the spread or the interval of its number."""
     value = row[column]
     if isinstance(value, str) or not math.isfinite(value):
         return str(value)
+    interval = (f"{column} low", f"{column} high")
+    if all(end in row for end in interval):
+        ends = [number_text(row[end]) for end in interval]
+        return number_text(value) + (f" ({' to '.join(ends)})" if len({*ends, number_text(value)}) > 1 else "")
     spread = row.get(f"{column} ±", 0)
     whole = value == int(value) and f"{column} ±" not in row
-    return f"{value:.0f}" if whole else f"{value:.2f}" + (f" ± {spread:.2f}" if spread else "")
+    return f"{value:.0f}" if whole else number_text(value) + (f" ± {spread:.2f}" if spread else "")
+
+
+def number_text(value: float) -> str:
+    """Two places, or two digits of small numbers."""
+    return f"{value:.2g}" if 0 < abs(value) < 0.1 else f"{value:.2f}"
 
 
 def _chart(curves: Curves, rows: list[Row]) -> Chart:
@@ -112,4 +128,18 @@ def _chart(curves: Curves, rows: list[Row]) -> Chart:
             lines.append(Line(label, points, f"run{len(lines) % TONES}"))
     across = [row[curves.across] for row in rows]
     x = Axis(curves.axis, min(across), max(across), log=curves.log and min(across) > 0)
-    return draw("", lines, x, axis_of(curves.unit, lines), height=400)
+    if curves.dots:
+        return draw("", lines, _about(curves.axis, across), _about(curves.unit, _heights(lines)), height=400)
+    y = _about(curves.unit, _heights(lines)) if curves.level else axis_of(curves.unit, lines)
+    return draw("", lines, x, y, height=400)
+
+
+def _heights(lines: list[Line]) -> list[float]:
+    return [y for line in lines for _, y in line.points]
+
+
+def _about(title: str, values: list[float]) -> Axis:
+    """An axis that holds these values and some more."""
+    finite = [value for value in values if math.isfinite(value)] or [0.0]
+    room = 0.12 * (max(finite) - min(finite)) or 0.1 * abs(finite[0]) or 1.0
+    return Axis(title, min(finite) - room, max(finite) + room)

@@ -166,6 +166,11 @@ class LDEQ(LandmarkModule):
             self._solved = self.evaluation_solver(f, z0)
             return self.predict(self._solved.image)
 
+    @property
+    def recurrence_title(self) -> str:
+        """Such as ``RwR``."""
+        return self.recurrence.title + ("" if self.warp else ", not moved")
+
     def track(self, frame: Tensor, state: Tensor | None) -> tuple[LandmarkPrediction, Tensor]:
         """A frame of each video, given the last frame's equilibrium (V, K, h, w); without one it is solved from zeros.
 

@@ -20,6 +20,11 @@ from lightning_modules.ldeq.solvers import Map, Solver, check_range
 class Recurrence(ABC):
     """A way to find the maps of a frame."""
 
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """Name with parameters, for tables."""
+
     @abstractmethod
     def __call__(self, f: Map, last: Tensor, solver: Solver) -> Tensor:
         """The maps (V, K, h, w) of a frame whose map is ``f``, given those of the frame before."""
@@ -37,6 +42,11 @@ class EarlyStopping(Recurrence):
 
     def __post_init__(self) -> None:
         check_range(self, iterations=(1, inf))
+
+    @property
+    def title(self) -> str:
+        """As in the paper, where iterations are 2."""
+        return "RwR" + ("" if self.iterations == 2 else f", {self.iterations} iterations")
 
     def __call__(self, f: Map, last: Tensor, solver: Solver) -> Tensor:
         """See `Recurrence`."""
@@ -62,6 +72,11 @@ class Proximal(Recurrence):
 
     def __post_init__(self) -> None:
         check_range(self, alpha=(0, inf), iterations=(1, inf), memory=(1, inf))
+
+    @property
+    def title(self) -> str:
+        """With its weight."""
+        return f"Eq. 8, alpha {self.alpha:g}"
 
     def __call__(self, f: Map, last: Tensor, solver: Solver) -> Tensor:
         """See `Recurrence`; the solver is not used. Maps are cut off at 0, which a minimum may lie below."""

@@ -35,7 +35,7 @@ class Measured:
 
     def __init__(self, module: Any) -> None:
         self.module = module
-        count, layers = len(module.trainer.test_dataloaders.dataset), 1 + len(module.head.blocks)
+        count, layers = len(module.trainer.datamodule.test_faces), 1 + len(module.head.blocks)
         self.faces = _collected(module, count)
         self.matches = Collected(count, (layers + 1, module.trainer.datamodule.num_landmarks), module.device)
         self.following = Collected(count, (2, module.discovered), module.device)

@@ -298,15 +298,15 @@ class Discovery(LandmarkModule):
         super().on_test_start()
         self._measured = Measured(self)
 
-    def test_step(self, batch: LandmarkBatch, batch_idx: int) -> dict[str, LandmarkPrediction]:
+    def test_faces(self, batch: LandmarkBatch) -> LandmarkPrediction:
         """Also what only this method measures; and as `LandmarkModule`."""
         prediction = self._annotated(self._measured.put(batch))
         self._score(self.test_metrics, batch, prediction)
-        return {"prediction": prediction}
+        return prediction
 
     def test_further(self, dataset: Any) -> Further:
-        """See `Measured` and `pictures`."""
-        tables = self._measured.tables()
+        """See `Measured` and `pictures`; and as `LandmarkModule`."""
+        tables = {**super().test_further(dataset).tables, **self._measured.tables()}
         if not self.trainer.is_global_zero:
             return Further(tables)
         with self.trainer.precision_plugin.forward_context():

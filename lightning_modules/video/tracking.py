@@ -1,12 +1,13 @@
 """Any module over videos, with what it carries from frame to frame."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from lightning_modules.base import LandmarkModule, LandmarkPrediction
+if TYPE_CHECKING:  # it uses this room itself
+    from lightning_modules.base import LandmarkModule, LandmarkPrediction
 
 
 class Tracker:
@@ -19,7 +20,7 @@ class Tracker:
         module: whose ``track`` is called.
     """
 
-    def __init__(self, module: LandmarkModule) -> None:
+    def __init__(self, module: "LandmarkModule") -> None:
         self.module = module
         self._states: dict[int, tuple[Tensor, Tensor]] = {}  # of each video a row of the state, and the crop (2, 3)
 
@@ -27,7 +28,7 @@ class Tracker:
         """Let a video begin cold the next time: at its start, or where its face was lost."""
         self._states.pop(video, None)
 
-    def __call__(self, frame: Tensor, crop: Tensor, videos: Sequence[int]) -> LandmarkPrediction:
+    def __call__(self, frame: Tensor, crop: Tensor, videos: Sequence[int]) -> "LandmarkPrediction":
         """What is found in the next frame of each of V videos.
 
         Args:
@@ -36,16 +37,14 @@ class Tracker:
             videos: (V,) the identity of each.
         """
         known = torch.tensor([video in self._states for video in videos])
-        found = [self._part(frame, crop, videos, rows) for rows in (_where(~known), _where(known)) if rows]
+        found: list[Any] = [self._part(frame, crop, videos, rows) for rows in (_where(~known), _where(known)) if rows]
         if len(found) == 1:
             return found[0]
         order = torch.argsort(torch.tensor([*_where(~known), *_where(known)])).to(frame.device)
-        columns: list[Any] = []
-        for column in zip(*found, strict=True):
-            columns.append(None if column[0] is None else torch.cat(column)[order])  # no heatmaps, or of all
-        return LandmarkPrediction(*columns)
+        columns, prediction = zip(*found, strict=True), type(found[0])
+        return prediction(*(None if column[0] is None else torch.cat(column)[order] for column in columns))
 
-    def _part(self, frame: Tensor, crop: Tensor, videos: Sequence[int], rows: list[int]) -> LandmarkPrediction:
+    def _part(self, frame: Tensor, crop: Tensor, videos: Sequence[int], rows: list[int]) -> "LandmarkPrediction":
         """Some of the videos, of all of which there is a state, or of none."""
         if len(rows) < len(videos):
             frame, crop = frame[rows], crop[rows]

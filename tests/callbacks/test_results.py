@@ -57,7 +57,7 @@ def folder(finished):
 def evaluated(finished):
     """Truth and prediction of each test face, computed without the callbacks: arrays of 14 rows."""
     _, cli = finished
-    dataset, module = cli.trainer.test_dataloaders.dataset, cli.model.eval()
+    dataset, module = cli.datamodule.test_faces, cli.model.eval()
     samples = [dataset[index] for index in range(len(dataset))]
     with torch.inference_mode():
         found = module(torch.stack([sample["image"] for sample in samples])).landmarks.numpy()

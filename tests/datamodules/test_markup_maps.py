@@ -197,7 +197,7 @@ def test_a_model_is_tested_on_a_markup_it_can_be_mapped_to(trained, monkeypatch,
     monkeypatch.chdir(trained)
     cli = run("test", "--name", "tiny", "--data.init_args.convert_to=ibug-68")
     assert "landmarks are converted from wflw-98 to ibug-68" in capsys.readouterr().out
-    dataset, module = cli.trainer.test_dataloaders.dataset, cli.model.eval()
+    dataset, module = cli.datamodule.test_faces, cli.model.eval()
     errors = []
     for sample in (dataset[i] for i in range(len(dataset))):
         with torch.inference_mode():

@@ -50,7 +50,7 @@ def all_of(loader):
 
 
 def test_batch_keeps_the_contract(root):
-    batch = next(iter(prepared(root).test_dataloader()))
+    batch = next(iter(prepared(root).predict_dataloader()))
     assert batch.keys() == LandmarkBatch.__annotations__.keys()
     assert batch["image"].shape == (4, 3, 64, 64)
     assert batch["subsets"].shape == (4, 3)
@@ -60,7 +60,7 @@ def test_batch_keeps_the_contract(root):
 def test_every_test_frame_once_with_its_own_picture(root, workers):
     """The whole picture as crop shows the number of the frame; 160 pixels wide, so nothing is resampled."""
     data = prepared(root, box="image", size=160, num_workers=workers)
-    found = all_of(data.test_dataloader())
+    found = all_of(data.predict_dataloader())
     assert sorted(found["index"].tolist()) == list(range(22))
     frames = [frame for count in TEST.values() for frame in range(count)]
     for index, image in zip(found["index"].tolist(), found["image"], strict=True):
@@ -69,7 +69,7 @@ def test_every_test_frame_once_with_its_own_picture(root, workers):
 
 def test_landmarks_are_drawn_where_the_batch_says(root):
     """Lines lead through the landmarks: the crop is darker there than a little beside them."""
-    for sample in prepared(root, size=96).test_dataloader().dataset:
+    for sample in prepared(root, size=96).predict_dataloader().dataset:
         image, points = sample["image"].float().mean(dim=0), sample["landmarks"][17:].round().long()  # within the face
         there, *beside = (
             image[tuple((points + torch.tensor(shift)).T.flip(0))].mean().item()
@@ -83,18 +83,18 @@ def test_a_pass_opens_each_video_once_and_decodes_each_frame_once(root, monkeypa
     start, step = VideoFrames._start, VideoFrames._step
     monkeypatch.setattr(VideoFrames, "_start", lambda self: (starts.append(self.path), start(self)))
     monkeypatch.setattr(VideoFrames, "_step", lambda self: (steps.append(self.path), step(self)))
-    list(prepared(root).test_dataloader())
+    list(prepared(root).predict_dataloader())
     assert len(starts) == len(set(starts)) == 4
     assert len(steps) == 22
 
 
 def test_few_videos_stay_open(root, monkeypatch):
     monkeypatch.setattr(video_faces.OpenVideos, "__init__", limited(video_faces.OpenVideos.__init__, 2))
-    dataset = prepared(root).test_dataloader().dataset
+    dataset = prepared(root).predict_dataloader().dataset
     rows = (0, 8, 13, 19, 1, 9, 14, 20)
     shown = [dataset[row]["image"] for row in rows]
     assert len(dataset.read._open) == 2
-    again = prepared(root).test_dataloader().dataset
+    again = prepared(root).predict_dataloader().dataset
     assert all(
         torch.equal(image, again[row]["image"]) for row, image in zip((0, 8, 13, 19, 1, 9, 14, 20), shown, strict=True)
     )
@@ -106,7 +106,7 @@ def limited(init, most):
 
 def test_a_forked_process_opens_videos_of_its_own(root):
     """It would share the place in the file with its parent."""
-    dataset = prepared(root).test_dataloader().dataset
+    dataset = prepared(root).predict_dataloader().dataset
     first = dataset[2]["image"]
     (parents,) = dataset.read._open.values()
     dataset.read._process -= 1  # as if it had been opened by another one
@@ -115,19 +115,19 @@ def test_a_forked_process_opens_videos_of_its_own(root):
 
 
 def test_dataset_can_be_sent_to_another_process(root):
-    dataset = prepared(root).test_dataloader().dataset
+    dataset = prepared(root).predict_dataloader().dataset
     first = dataset[9]["image"]
     assert torch.equal(pickle.loads(pickle.dumps(dataset))[9]["image"], first)
 
 
 def test_frames_that_do_not_count_are_left_out(root):
     data = prepared(root, kind=SomeUnscored)
-    dataset = data.test_dataloader().dataset
+    dataset = data.predict_dataloader().dataset
     assert len(dataset) == 22 - 3
     assert [name.partition("/114/")[2] for name in dataset.faces.image[:4]] == [
         "vid.avi#1", "vid.avi#4", "vid.avi#5", "vid.avi#6"
     ]  # fmt: skip
-    assert all_of(data.test_dataloader())["index"].tolist() == list(range(19))
+    assert all_of(data.predict_dataloader())["index"].tolist() == list(range(19))
     assert number(dataset.read(1)) == 3
 
 
@@ -194,7 +194,7 @@ def test_motion_is_that_of_the_nose_in_crop_pixels(root):
     points = read_points(root)
     Remembered.seen.clear()
     data = prepared(root, perturbation=Remembered())
-    samples = [data.test_dataloader().dataset[row] for row in (0, 1, 4, 7)]
+    samples = [data.predict_dataloader().dataset[row] for row in (0, 1, 4, 7)]
     nose = points["114"][:, 33]
     expected = [nose[1] - nose[0], nose[2] - nose[0], nose[5] - nose[3], nose[7] - nose[6]]
     for sample, motion, moved in zip(samples, Remembered.seen, expected, strict=True):
@@ -210,14 +210,15 @@ def read_points(root):
 
 def test_motion_about_a_frame_that_is_not_scored_is_that_of_the_video(root):
     nose = read_points(root)["114"][:, 33]
-    motion = prepared(root, kind=SomeUnscored).test_dataloader().dataset.motion
+    motion = prepared(root, kind=SomeUnscored).predict_dataloader().dataset.motion
     np.testing.assert_allclose(motion[:2], [nose[1] - nose[0], nose[4] - nose[2]], atol=1e-5)
 
 
 def test_motion_blur_is_along_the_way_of_the_nose(root):
     nose = read_points(root)["114"][:, 33]
     clean, blurred = (
-        prepared(root, size=96, perturbation=blur).test_dataloader().dataset[3] for blur in (None, MotionBlur("large"))
+        prepared(root, size=96, perturbation=blur).predict_dataloader().dataset[3]
+        for blur in (None, MotionBlur("large"))
     )
     way = nose[4] - nose[2]
     extent = (clean["landmarks"].amax(dim=0) - clean["landmarks"].amin(dim=0)).max().item()
@@ -255,7 +256,7 @@ def test_video_batches_by_hand(root):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_video_batches_hold_the_samples_of_single_frames(root, workers):
     data = prepared(root, num_workers=workers)
-    dataset, seen = data.test_dataloader().dataset, []
+    dataset, seen = data.predict_dataloader().dataset, []
     for batch in data.video_dataloader(videos_per_batch=3, frames=4):
         for v, t in np.argwhere(batch["valid"].numpy()):
             single = dataset[int(batch["index"][v, t])]
@@ -272,7 +273,7 @@ def test_video_batches_hold_the_samples_of_single_frames(root, workers):
 def test_a_tracker_meets_the_perturbations_of_single_frames(root, perturbation):
     """Where some frames are not scored, they have other rows than among all frames."""
     data = prepared(root, kind=SomeUnscored, perturbation=perturbation)
-    dataset, clean, seen = data.test_dataloader().dataset, prepared(root, kind=SomeUnscored).test_dataloader(), []
+    dataset, clean, seen = data.predict_dataloader().dataset, prepared(root, kind=SomeUnscored).predict_dataloader(), []
     for batch in data.video_dataloader(videos_per_batch=2, frames=4):
         for v, t in np.argwhere(batch["valid"].numpy()):
             seen.append(int(batch["index"][v, t]))
@@ -293,8 +294,10 @@ def test_a_tracker_sees_the_frames_that_do_not_count(root):
 def test_ranks_share_groups_of_videos(root):
     data = prepared(root)
     chunks = data.video_dataloader(2, 5).dataset
-    shares = [list(GroupsInSequence(chunks, 2, rank)) for rank in range(2)]
+    shares = [list(GroupsInSequence(chunks, 1, 2, rank)) for rank in range(2)]
     assert shares == [[0, 1], [2]]
+    assert list(GroupsInSequence(chunks, 2, 1, 0)) == [0, 2, 1]  # a stream for each process, a group in one of them
+    assert list(GroupsInSequence(chunks, 1, 3, 2)) == [0]  # a rank without a group
 
 
 @pytest.mark.parametrize(("videos", "frames", "name"), [(0, 5, "videos_per_batch"), (2, 0, "frames")])
@@ -321,7 +324,7 @@ def test_a_broken_video_is_a_sentence(tmp_path, spoil, sentence):
     write_w300vw(tmp_path)
     spoil(tmp_path / "203/vid.avi")
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
-        list(prepared(tmp_path).test_dataloader())
+        list(prepared(tmp_path).predict_dataloader())
 
 
 @pytest.mark.parametrize(("count", "found"), [(11, 12), (13, 12)])
@@ -342,7 +345,7 @@ def test_frames_are_counted_before_the_first_is_trained_on(tmp_path, count, foun
 def test_a_video_that_is_opened_again_is_not_counted_again(root, monkeypatch):
     counted, count = [], VideoFrames.check_count
     monkeypatch.setattr(VideoFrames, "check_count", lambda self: (counted.append(self.path), count(self)))
-    dataset = prepared(root).test_dataloader().dataset
+    dataset = prepared(root).predict_dataloader().dataset
     dataset.read.most = 1
     for row in (0, 8, 1, 9, 2):
         dataset[row]
@@ -370,7 +373,7 @@ def test_a_run_trains_tests_and_predicts_on_videos(root, tmp_path, monkeypatch):
     assert {name: int(row["faces"]) for name, row in table.items()} == {
         "full": 22, "scenario 1": 8, "scenario 2": 5, "scenario 3": 9
     }  # fmt: skip
-    module, dataset, errors = tested.model.eval(), tested.trainer.test_dataloaders.dataset, []
+    module, dataset, errors = tested.model.eval(), tested.datamodule.test_faces, []
     for row in range(22):
         sample = dataset[row]
         with torch.inference_mode():

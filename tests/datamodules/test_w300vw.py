@@ -191,14 +191,14 @@ def test_bad_files_are_a_sentence(root, spoil, sentence):
     spoil(root)
     data = W300VW(root, num_workers=0, size=64)
     with one_sentence(sentence, root):
-        _ = data.setup("test"), list(data.test_dataloader())
+        _ = data.setup("test"), list(data.predict_dataloader())
 
 
 def test_a_part_of_the_set_can_be_used(root):
     only("410", "411")(root)
     data = W300VW(root)
     data.setup("test")
-    assert len(data.test_dataloader().dataset) == 9
+    assert len(data.predict_dataloader().dataset) == 9
 
 
 def test_other_boxes_are_refused_as_there_are_none(root):

@@ -51,7 +51,7 @@ def test_subsets_are_the_lists(drawn):
 def test_frames_and_labels_go_together(drawn):
     data = WFLWV(drawn[0], num_workers=0, size=64)
     data.setup("test")
-    dataset = data.test_dataloader().dataset
+    dataset = data.predict_dataloader().dataset
     assert [number(dataset.read(row)) for row in range(21)] == dataset.faces.frame.tolist()
 
 
@@ -59,7 +59,7 @@ def test_crop_is_that_of_ldeq_but_for_its_rounding(drawn):
     """LDEQ's: corners rounded to whole pixels, centre x1 + (x2 - x1 + 1) // 2, side 1.2 max(x2 - x1, y2 - y1)."""
     data = WFLWV(drawn[0], num_workers=0, size=64)
     data.setup("test")
-    dataset = data.test_dataloader().dataset
+    dataset = data.predict_dataloader().dataset
     for row in range(len(dataset)):
         x1, y1, x2, y2 = (dataset.faces.box[row] + 0.5).astype(int)
         centre = np.array([x1 + (x2 - x1 + 1) // 2, y1 + (y2 - y1 + 1) // 2])
@@ -182,4 +182,4 @@ def test_bad_files_are_a_sentence(root, spoil, sentence):
     spoil(root)
     data = WFLWV(root, num_workers=0, size=64)
     with one_sentence(sentence, root):
-        _ = data.setup("test"), list(data.test_dataloader())
+        _ = data.setup("test"), list(data.predict_dataloader())
