@@ -225,6 +225,13 @@ class LandmarkModule(LightningModule):
                 "trained with, or another checkpoint"
             )
 
+    def mass(self, prediction: LandmarkPrediction) -> Tensor | None:
+        """Heatmaps of a prediction as distributions (B, N, h, w) of sum 1; None where the method has none."""
+        if prediction.heatmaps is None:
+            return None
+        mass = prediction.heatmaps.float().clamp_min(0)
+        return mass / mass.sum(dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+
     def tried_filters(self) -> Tried | None:
         """What filters do to the validation videos, if there are such; all ranks call it at the end of ``validate``."""
         if self.videos is None:

@@ -57,6 +57,12 @@ class HeatmapModule(BackboneDetector):
         cells, confidence = self.decoding(heatmaps, self.loss.of_softmax)
         return LandmarkPrediction(cell_to_pixel(cells, self.network.stride), confidence, heatmaps)
 
+    def mass(self, prediction: LandmarkPrediction) -> Tensor | None:
+        """The softmax of heatmaps that were taught by it; else as `LandmarkModule`."""
+        if prediction.heatmaps is None or not self.loss.of_softmax:
+            return super().mass(prediction)
+        return prediction.heatmaps.float().flatten(-2).softmax(dim=-1).view(prediction.heatmaps.shape)
+
     def training_step(self, batch: LandmarkBatch, batch_idx: int) -> Tensor:
         """The mean loss of the annotated landmarks."""
         centres = pixel_to_cell(batch["landmarks"], self.network.stride)
