@@ -23,6 +23,7 @@ COMMANDS = {  # that are not Lightning's
     "prepare": "unpack the archives of a published dataset into the folders its reader expects",
     "inspect": "check a dataset: counts, images, landmarks, duplicates, left and right; draw its faces",
     "report": "put runs side by side on one page",
+    "oracle": "annotate videos by what several runs say together, in WFLW-V's format; or rank a dataset's",
 }
 COMMAND = ("python", "cli.py")
 OWN_FILES = "datamodules.own_files.OwnFiles"
@@ -58,6 +59,7 @@ def usage() -> str:
             "       python cli.py prepare NAME [--archives FILE ...] [--root FOLDER]",
             "       python cli.py inspect --config NAME [--out FOLDER] [--option VALUE]",
             "       python cli.py report RUN [RUN ...]",
+            "       python cli.py oracle --members RUN RUN ... --data.path FOLDER --out FOLDER",
             "",
             *lines,
             "",
@@ -186,7 +188,7 @@ class Arguments:
             print(usage())
             raise SystemExit(0)
         subcommand, options = words[0], group_options(words[1:])
-        if subcommand not in (*SUBCOMMANDS, "inspect"):
+        if subcommand not in (*SUBCOMMANDS, "inspect", "oracle"):
             commands = [*SUBCOMMANDS, *COMMANDS]
             raise UsageError(f"'{subcommand}' is not one of {', '.join(commands)}{suggestion(subcommand, commands)}")
         given = tuple(option for option in options if option_key(option) not in ("--config", "-c"))
@@ -206,7 +208,8 @@ class Arguments:
         inspected = subcommand == "inspect" and configs  # a file of data alone is all that is asked for
         if own.is_file() and not inspected and not any(_names_class(content, "model") for content in contents):
             configs, contents = [own.resolve(), *configs], [read_config(own), *contents]
-        if not configs and not asks_for_help(given):
+        own_files = any(option_key(option) == "--data.path" for option in given)
+        if not configs and not asks_for_help(given) and not (subcommand == "oracle" and own_files):
             known = ", ".join(config_names())
             about, near = f"there is no run {runs / name} to take a config from, and ", run_suggestion(runs / name)
             needs = f"{subcommand} needs --config NAME, for example one of: {known}"
@@ -217,7 +220,8 @@ class Arguments:
     @property
     def own_files(self) -> bool:
         """Whether files of the user's own are to be predicted: ``predict --data.path FILE``."""
-        return self.subcommand == "predict" and any(option_key(option) == "--data.path" for option in self.given)
+        named = any(option_key(option) == "--data.path" for option in self.given)
+        return named and self.subcommand in ("predict", "oracle")
 
     @property
     def folder(self) -> Path:

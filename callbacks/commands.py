@@ -7,6 +7,7 @@ MODULES = {
     "prepare": "datamodules.preparation.command",
     "inspect": "callbacks.inspection.command",
     "report": "callbacks.report",
+    "oracle": "callbacks.oracle.command",
 }
 
 

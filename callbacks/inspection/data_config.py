@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning import LightningDataModule
 
-from callbacks.arguments import Arguments, UsageError, option_key
+from callbacks.arguments import OWN_FILES, Arguments, UsageError, option_key
 from callbacks.option_mistakes import FullNames, parse
 from callbacks.result_names import slug
 from callbacks.run_folder import note
@@ -15,7 +15,7 @@ OF_FIT = ("--model", "--trainer", "--seed_everything", "--resume", "--wandb", "-
 
 
 def read_data(arguments: Arguments) -> tuple[Any, Path]:
-    """The datamodule, and the folder for what is found.
+    """The datamodule, and the folder for what `inspect` finds.
 
     Raises:
         UsageError: no config says which data; an option is wrong; the data has no faces.
@@ -39,9 +39,11 @@ def _words(arguments: Arguments) -> list[str]:
         if data := content.get("data"):
             data = str(path.parent / data) if isinstance(data, str) else data  # as the parser of fit resolves it
             words.append(f"--config={json.dumps({'data': data})}")
+    if arguments.own_files:
+        words.append(f"--config={json.dumps({'data': {'class_path': OWN_FILES}})}")
     for option in arguments.given:
         if option_key(option).split(".")[0] in OF_FIT:
-            note(f"inspect looks at data alone, {option[0]} is left aside")
+            note(f"{arguments.subcommand} looks at data alone, {option[0]} is left aside")
         else:
             words += option
     return words

@@ -1,0 +1,45 @@
+"""The members of an ensemble, from the folders of their runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule
+
+from callbacks.arguments import UsageError, read_config, run_suggestion
+from callbacks.checkpoints import BEST, LAST, read_checkpoint
+from callbacks.option_mistakes import FullNames
+from lightning_modules.video.ensemble import Ensemble
+
+
+def read_ensemble(members: Sequence[str], runs: Path, last: bool) -> tuple[Ensemble, str]:
+    """The trained models of these runs as one, and the box that their crops were cut by.
+
+    Raises:
+        UsageError, ValueError: one sentence, for a run that is not there or not trained, or for runs that do not fit
+            each other.
+    """
+    made, boxes = [], []
+    for member in members:
+        folder = Path(member) if Path(member, "config.yaml").is_file() else runs / member
+        if not (folder / "config.yaml").is_file():
+            raise UsageError(f"--members: there is no run {member}{run_suggestion(folder)}")
+        file = folder / "checkpoints" / (LAST if last else BEST)
+        if not file.is_file():
+            raise UsageError(f"--members: run {member} has no {file}; train it first, or try --last")
+        stored = read_checkpoint(file)
+        made.append(_model(read_config(folder / "config.yaml")["model"]))
+        made[-1].on_load_checkpoint(stored)
+        made[-1].load_state_dict(stored["state_dict"])
+        boxes.append(str(stored.get("box", "landmarks-1.2")))
+    if len(set(boxes)) > 1:
+        raise UsageError(f"--members were trained with other boxes ({', '.join(boxes)}), expected one")
+    return Ensemble(made).eval(), boxes[0]
+
+
+def _model(config: dict[str, Any]) -> Any:
+    parser: Any = FullNames(exit_on_error=False)
+    parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True, required=True)
+    if "pretrained" in config.get("init_args", {}):
+        config = {**config, "init_args": {**config["init_args"], "pretrained": False}}  # the checkpoint has the weights
+    return parser.instantiate(parser.parse_object({"model": config})).model
