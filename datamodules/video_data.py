@@ -1,50 +1,41 @@
-"""What datamodules of annotated videos share: frames are decoded in sequence, in training and in evaluation."""
+"""What datamodules of annotated videos share: frames are read in sequence, in training and in evaluation."""
 
 from abc import abstractmethod
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from datamodules.crop import Floats
-from datamodules.face_dataset import FaceDataset
+from datamodules.face_dataset import FaceDataset, Read
 from datamodules.faces import Faces
-from datamodules.published_data import PublishedData
+from datamodules.landmark_data import LandmarkDataModule
 from datamodules.video_batches import GroupsInSequence, VideoChunks
-from datamodules.video_faces import OpenVideos, VideoFaces
+from datamodules.video_faces import VideoFaces
 from datamodules.video_order import OPEN_VIDEOS, FramesInSequence, Rows, ShuffledFrames
 
 
-class VideoData(PublishedData):
-    """A published dataset of videos whose frames are annotated.
+class VideoData(LandmarkDataModule):
+    """Videos whose frames are annotated; see `PublishedVideos` for those in files, `SyntheticVideos` for drawn ones.
 
-    A face is a frame: test, validation and prediction look at each once, in the order of decoding. Training takes
-    every n-th frame of each video, from another one on in each epoch. Validation videos are whole ones held out.
-    `video_dataloader` gives the test videos to trackers. Frames are not cached: a pass decodes each video once, in
-    sequence, and its decoded frames would take far more space.
-
-    Args:
-        root: folder of the dataset; each class says what is in it.
-        every: n; 5 is PIPNet's on 300VW.
-        box: see `PublishedData`.
-        options: see `LandmarkDataModule`; ``cache`` is none of them. Motion blur follows the nose.
+    A face is a frame: validation and prediction look at each once, in the order of decoding. Training takes every n-th
+    frame of each video, from another one on in each epoch. Validation videos are whole ones held out. A test takes
+    videos side by side (`VideoBatch`), so that what follows faces over time is measured too; and so does ``validate``,
+    which chooses filters. Motion blur follows the nose.
     """
 
     nose: ClassVar[int]  # the landmark below the nose whose motion is that of the face
-
-    def __init__(self, root: Path, every: int = 5, box: str | None = None, **options: Any) -> None:
-        super().__init__(root, box, cache=None, **options)
-        if every < 1:
-            raise ValueError(f"data.init_args.every is {every}, expected at least 1")
-        self.every = every
+    every: int  # n
 
     @abstractmethod
     def load(self, split: str) -> VideoFaces:
         """The frames of the videos of ``train`` or ``test``."""
 
-    def count(self, faces: Faces) -> int:
-        """How many frames there are that count."""
-        return int(cast(VideoFaces, faces).scored.sum())
+    @abstractmethod
+    def reader(self, faces: VideoFaces, most: int) -> Read:
+        """What gives the image of a row of these frames, which are read in the order of up to ``most`` videos."""
 
     def dataset(self, faces: Faces) -> FaceDataset:
         """Crops of the frames that count."""
@@ -54,8 +45,7 @@ class VideoData(PublishedData):
         return self._frames(scored, frames.motion(self.nose)[frames.scored], most=2 * OPEN_VIDEOS)
 
     def _frames(self, faces: VideoFaces, motion: Floats, most: int) -> FaceDataset:
-        faces.check_images()
-        dataset = self.crops(faces, OpenVideos(faces, most))
+        dataset = self.crops(faces, self.reader(faces, most))
         dataset.motion = motion
         return dataset
 
@@ -68,27 +58,57 @@ class VideoData(PublishedData):
         return self._shuffled(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Clean crops of the frames of videos held out."""
+        """Clean crops of the frames of videos held out; of ``validate``, the videos as `VideoBatch`."""
+        trainer: Any = self.trainer
+        if trainer is not None and trainer.state.fn == "validate":
+            return self.video_dataloader(split="val")
         return self._in_sequence("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
+        """The test videos as `VideoBatch`, of as many frames in all as ``batch_size`` says."""
+        return self.video_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[Any]:
         """Clean crops of the test videos' frames."""
         return self._in_sequence("test")
 
-    def video_dataloader(self, videos_per_batch: int = 4, frames: int = 16) -> DataLoader[Any]:
-        """The test videos as `VideoBatch`, for trackers; see `VideoChunks`.
+    def video_dataloader(
+        self, videos_per_batch: int | None = None, frames: int | None = None, split: str = "test"
+    ) -> DataLoader[Any]:
+        """Test or validation videos as `VideoBatch`, for trackers; see `VideoChunks`.
+
+        Args:
+            videos_per_batch: V; None is 8, or fewer where ``batch_size`` is smaller.
+            frames: T; None is as many as make ``batch_size`` frames.
+            split: ``test`` or ``val``.
 
         Raises:
             ValueError: there are no videos or frames in a batch.
         """
-        for name, value in (("videos_per_batch", videos_per_batch), ("frames", frames)):
+        side_by_side = min(8, self.batch_size) if videos_per_batch is None else videos_per_batch
+        length = max(1, self.batch_size // max(1, side_by_side)) if frames is None else frames
+        for name, value in (("videos_per_batch", side_by_side), ("frames", length)):
             if value < 1:
                 raise ValueError(f"{name} is {value}, expected at least 1")
+        faces = self._whole_videos(split)
+        dataset = self._frames(faces, faces.motion(self.nose), most=side_by_side)
+        dataset.perturbation = self.perturbation if split == "test" else None
+        chunks = VideoChunks(dataset, faces, side_by_side, length)
+        sampler = GroupsInSequence(chunks, self.num_workers, *self._ranks())
+        return self._loader(chunks, batch_size=None, sampler=sampler)
+
+    def _whole_videos(self, split: str) -> VideoFaces:
+        """Test or validation videos with the frames that do not count."""
+        if split == "test":
+            return self.load("test")
+        held_out, train = set(self._datasets["val"].faces.photograph.tolist()), self.load("train")
+        return cast(VideoFaces, train.select(np.isin(train.photograph, list(held_out))))
+
+    def test_videos(self, videos: Sequence[int]) -> tuple[list[str], NDArray[np.bool_]]:
+        """Names and subsets (M, S) of these videos (M,) of a test's `VideoBatch`."""
         faces = self.load("test")
-        dataset = self._frames(faces, faces.motion(self.nose), most=videos_per_batch)
-        dataset.perturbation = self.perturbation
-        chunks = VideoChunks(dataset, faces, videos_per_batch, frames)
-        return self._loader(chunks, batch_size=None, sampler=GroupsInSequence(chunks, *self._ranks()))
+        rows = [faces.videos()[video][0] for video in videos]
+        return [str(faces.photograph[row]) for row in rows], faces.subsets[rows]
 
     def _in_sequence(self, split: str) -> DataLoader[Any]:
         dataset = self._datasets[split]
@@ -98,3 +118,14 @@ class VideoData(PublishedData):
 
 def _videos(dataset: FaceDataset) -> list[Rows]:
     return cast(VideoFaces, dataset.faces).videos()
+
+
+def checked_stride(every: int) -> int:
+    """n, of which training takes every n-th frame.
+
+    Raises:
+        ValueError: it is less than 1.
+    """
+    if every < 1:
+        raise ValueError(f"data.init_args.every is {every}, expected at least 1")
+    return every

@@ -10,7 +10,7 @@ import numpy as np
 from datamodules.file_index import list_files, parsed
 from datamodules.markup import IBUG_68
 from datamodules.pts_files import read_pts
-from datamodules.video_data import VideoData
+from datamodules.published_videos import PublishedVideos
 from datamodules.video_faces import VideoFaces
 
 # By the numbers of the folders; the others train.
@@ -86,7 +86,7 @@ def frames(ranges: str) -> set[int]:
     return {number for end in ends for number in range(int(end[0]), int(end[-1]) + 1)}
 
 
-class W300VW(VideoData):
+class W300VW(PublishedVideos):
     """300VW as it is published, a folder for each video: ``001/vid.avi`` and ``001/annot/000001.pts``, ....
 
     The subsets are the three test scenarios. Videos that are not there are left out, so part of the set can be used:
@@ -95,7 +95,7 @@ class W300VW(VideoData):
     Args:
         root: folder of the 114 folders.
         box: there are none from a detector: ``landmarks-1.25`` is HRNet's, around the true landmarks.
-        and the rest: see `VideoData`.
+        and the rest: see `PublishedVideos`.
     """
 
     annotated = IBUG_68

@@ -10,14 +10,14 @@ from datamodules.annotation_table import read_list
 from datamodules.crop import Floats
 from datamodules.faces import Faces
 from datamodules.markup import WFLW_98
-from datamodules.video_data import VideoData
+from datamodules.published_videos import PublishedVideos
 from datamodules.video_faces import VideoFaces
 
 SUBSETS = ("easy", "hard")
 AGAIN = "get the file again"
 
 
-class WFLWV(VideoData):
+class WFLWV(PublishedVideos):
     """WFLW-V as LDEQ's authors publish it, a test set: 500 easy and 500 hard videos of 4 to 6 seconds.
 
     The landmarks are what 45 models found together (appendix A); landmarks and boxes are in OpenCV's pixels, which
@@ -30,7 +30,7 @@ class WFLWV(VideoData):
     Args:
         root: folder that holds ``videos`` (ID.mp4), ``landmarks`` and ``bboxes`` (ID.npy), and the two lists of LDEQ's
             code, ``easy_video_IDs.txt`` and ``hard_video_IDs.txt``.
-        and the rest: see `VideoData`.
+        and the rest: see `PublishedVideos`.
     """
 
     annotated = WFLW_98

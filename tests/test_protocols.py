@@ -65,7 +65,7 @@ def test_a_protocol_measures_the_run_on_the_other_data(name, trained, tmp_path, 
     assert cli.datamodule.size == 32  # the run's, as are its batches
     assert cli.datamodule.batch_size == 4
     errors, module = [], cli.model.eval()
-    for batch in cli.trainer.test_dataloaders:
+    for batch in cli.datamodule.predict_dataloader():  # of videos, single frames
         with torch.inference_mode():
             found = module(batch["image"]).landmarks.double().numpy()
         found = found if source == target else find_map(source, target).points(found)
@@ -112,6 +112,7 @@ def test_data_says_what_a_config_below_it_may_say_otherwise(path):
         ("wflw", "landmarks-1.2", "inter-ocular", "wflw-98"),
         ("wflw_cropped", "image", "inter-ocular", "wflw-98"),
         ("synthetic", "provided-1.2", "inter-ocular", "wflw-98"),
+        ("synthetic_videos", "provided-1.2", "inter-ocular", "wflw-98"),
         ("300w_to_wflw", "landmarks-1.25", "inter-ocular", "aflw-17"),
         ("bbc_pose", "provided-1.0", "crop-size", "bbc-7"),
         ("cat_head", "landmarks-1.5", "inter-ocular", "cat-7"),

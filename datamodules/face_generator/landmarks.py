@@ -15,10 +15,11 @@ from datamodules.face_generator.camera import project, viewpoint
 from datamodules.face_generator.deformation import deformations
 from datamodules.face_generator.occluders import hidden
 from datamodules.face_generator.parameters import FaceParameters
-from datamodules.face_generator.surface import landmark_chart, surface
+from datamodules.face_generator.surface import bare_surface, landmark_chart, surface
 
 CHUNK = 500  # faces at once
 SLIDE = 14  # places along each parallel of the face where its outline may be
+EDGE = 0.1  # cm within which places are as good as the outermost
 HIDDEN_SLIDE = 1.5  # cm from the jaw at which an outline point no longer shows the jaw
 UPPER_LIDS = ((60, 61, 62, 63, 64), (68, 69, 70, 71, 72))
 LOWER_LIDS = ((60, 67, 66, 65, 64), (68, 75, 74, 73, 72))
@@ -30,8 +31,8 @@ def _points() -> tuple[Floats, Floats, Floats, Floats]:
     chart = landmark_chart()
     share = np.linspace(1, 0.1, SLIDE)
     parallels = np.stack([chart[:33, :1] * share, np.repeat(chart[:33, 1:], SLIDE, axis=1)], axis=-1).reshape(-1, 2)
-    places = np.concatenate([chart, parallels])
-    neutral = surface(places[:, 0], places[:, 1])
+    # The far jaw's outline is that of the cheek: it does not jump to a nose or to lips that stand out behind it.
+    neutral = np.concatenate([surface(*chart.T), bare_surface(*parallels.T)])
     identity, expression = deformations(neutral)
     step = 0.15
     across = surface(chart[:, 0] + step, chart[:, 1]) - surface(chart[:, 0] - step, chart[:, 1])
@@ -89,22 +90,18 @@ def pupils(points: Floats, gaze: Floats) -> Floats:
 
 
 def _outline(places: Floats, faces: FaceParameters) -> tuple[Floats, Floats]:
-    """Jaw landmarks (M, 33, 2): of each parallel the place farthest out; and how far (M, 33) it lies from the jaw."""
+    """Jaw landmarks (M, 33, 2): of each parallel the place farthest out; and how far (M, 33) it lies from the jaw.
+
+    Where several are about as far out, their mean, by the softmax of how far: so a landmark moves smoothly from one to
+    another as the head turns or the jaw opens.
+    """
     roll = faces.angles[:, 2]
     sideways = np.stack([np.cos(roll), np.sin(roll)], axis=1)
     parallels = places[:, 98:].reshape(len(places), 33, SLIDE, 2)
     out = np.einsum("mjkc,mc->mjk", parallels, sideways) * np.sign(np.arange(33) - 15.5)[:, None]
-    best = out.argmax(axis=-1)
-    # The outline runs between two places: a parabola through three finds it, so that it moves smoothly.
-    inner = np.clip(best, 1, SLIDE - 2)
-    before, here, after = (np.take_along_axis(out, (inner + d)[..., None], -1)[..., 0] for d in (-1, 0, 1))
-    bend = before - 2 * here + after
-    peak = np.clip(0.5 * (before - after) / np.minimum(bend, -1e-12), -1, 1)
-    at = inner + np.where(bend < -1e-12, peak, best - inner)
-    low = np.clip(at.astype(int), 0, SLIDE - 2)
-    share = (at - low)[..., None]
-    first, second = (np.take_along_axis(parallels, (low + d)[..., None, None], 2)[:, :, 0] for d in (0, 1))
-    outline = first + share * (second - first)
+    share = np.exp((out - out.max(axis=-1, keepdims=True)) / (EDGE * faces.camera[:, 1, None, None]))
+    share /= share.sum(axis=-1, keepdims=True)
+    outline = np.einsum("mjk,mjkc->mjc", share, parallels)
     outline[:, 16] = places[:, 16]
     return outline, np.linalg.norm(outline - places[:, :33], axis=-1)
 

@@ -1,6 +1,6 @@
 """Things in front of a generated face, as outlines: they are drawn from them, and hide the landmarks within them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -35,6 +35,12 @@ class Outline:
 
 def outlines(shot: Shot) -> list[Outline]:
     """What is in front of this face, farthest first."""
+    glasses = _frames(shot, shot.face.cover * 0.35, 0.22) if shot.face.glasses else ()
+    return [*glasses, *_obstacle(shot)]
+
+
+def _obstacle(shot: Shot) -> Iterable[Outline]:
+    """What is in front of this face but clear glasses, which hide nothing."""
     shapes = {
         "sunglasses": _sunglasses,
         "mask": _mask,
@@ -44,8 +50,7 @@ def outlines(shot: Shot) -> list[Outline]:
         "scarf": _scarf,
     }
     kind = OCCLUDERS[int(shot.face.occluder)]
-    glasses = _frames(shot, shot.face.cover * 0.35, 0.22) if shot.face.glasses else ()
-    return [*glasses, *(shapes[kind](shot) if kind in shapes else ())]
+    return shapes[kind](shot) if kind in shapes else ()
 
 
 def hidden(face: FaceParameters, places: Floats) -> NDArray[np.bool_]:
@@ -54,7 +59,7 @@ def hidden(face: FaceParameters, places: Floats) -> NDArray[np.bool_]:
     if not face.occluder:
         return covered
     silhouette = np.zeros((SILHOUETTE, SILHOUETTE), np.uint8)
-    for outline in outlines(Shot(face, SILHOUETTE)):
+    for outline in _obstacle(Shot(face, SILHOUETTE)):
         if outline.opacity >= 0.5:
             cv2.fillPoly(silhouette, [_fixed(outline.corners, SILHOUETTE)], 1, cv2.LINE_8, 4)
     column, row = np.clip(np.round(places * SILHOUETTE - 0.5), 0, SILHOUETTE - 1).astype(int).T
@@ -84,11 +89,14 @@ _GREYS = np.arange(256)[:, None, None]
 def _fill(
     area: Canvas, points: NDArray[np.int32], colour: tuple[float, float, float], outline: Outline, light: Floats
 ) -> None:
-    """Fill an outline within a part (h, w, 3) of the canvas, lighter towards the lamp."""
+    """Fill an outline within a part (h, w, 3) of the canvas, lighter towards the lamp.
+
+    Shade and grain are stretched over the whole of it, also where it is out of the picture: they move with it.
+    """
     height, width = area.shape[:2]
     slope = 35 * (np.array([[-1, 1], [-1, 1]]) * light[0] + np.array([[-1, -1], [1, 1]]) * light[1])
-    grain = cv2.resize(textures().noise[40:140, 60:160], (width, height))
-    plane = cv2.resize(np.clip(127 + slope, 0, 255).astype(np.uint8), (width, height))
+    grain = _stretched(textures().noise[40:140, 60:160], points / 16, width, height)
+    plane = _stretched(np.clip(127 + slope, 0, 255).astype(np.uint8), points / 16, width, height)
     shade = cv2.addWeighted(plane, 1.0, grain, 0.15, -19)
     tones = np.clip(1 + (_GREYS - 127) / 100 * outline.sheen, 0.1, 3) * colour
     lit = cv2.LUT(cv2.merge([shade, shade, shade]), np.minimum(tones, 255).astype(np.uint8))
@@ -101,6 +109,15 @@ def _fill(
         cv2.addWeighted(area, outline.opacity, below, 1 - outline.opacity, 0, dst=area)
 
 
+def _stretched(patch: Canvas, corners: Floats, width: int, height: int) -> Canvas:
+    """A square patch as it is seen in ``width`` x ``height`` pixels, when stretched over the box of corners (n, 2)."""
+    start = corners.min(axis=0)
+    scale = len(patch) / np.maximum(corners.max(axis=0) - start, 1)
+    back = np.concatenate([np.diag(scale), ((0.5 - start) * scale - 0.5)[:, None]], axis=1)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(patch, back, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+
+
 def _fixed(corners: Floats, size: int) -> NDArray[np.int32]:
     """Corners in sixteenths of a pixel, kept near the canvas."""
     return fixed(np.clip(corners, -2 * size, 3 * size))
@@ -108,6 +125,11 @@ def _fixed(corners: Floats, size: int) -> NDArray[np.int32]:
 
 def _on_head(shot: Shot, points: Floats) -> Floats:
     return shot.place(points)[0]
+
+
+def _held(shot: Shot, points: Floats) -> Floats:
+    """Pixels (P, 2) of points (P, 2) in cm beside the face, of something that may move past it."""
+    return shot.beside(points + shot.face.passage)
 
 
 def _capsule(start: Floats, end: Floats, first: float, last: float) -> Floats:
@@ -155,10 +177,15 @@ def _frames(shot: Shot, colour: Floats, thickness: float) -> Iterator[Outline]:
     yield Outline(_on_head(shot, _BRIDGE), colour)
     for side in (-1, 1):
         reach = abs(rims[1][:, 0]).max()
-        if side * face.angles[0] > 0.12:
-            continue  # the far temple is behind the face
-        temple = [(reach, 0.0, -7.6), (7.7, 0.3, 0.0), (7.7, 0.62, 0.0), (reach, 0.32, -7.6)]
-        yield Outline(_on_head(shot, np.array(temple) * (side, 1, 1)), colour)
+        temple = np.array([(reach, 0.0, -7.6), (7.7, 0.3, 0.0), (7.7, 0.62, 0.0), (reach, 0.32, -7.6)])
+        yield from _band(shot, temple, side, colour)
+
+
+def _band(shot: Shot, corners: Floats, side: int, colour: Floats) -> Iterator[Outline]:
+    """A band from something before the face to the right (1) or left (-1) ear, while its outer face (4, 3) shows."""
+    (x0, y0), (x1, y1), (x2, y2), _ = _on_head(shot, corners * (side, 1, 1)).tolist()
+    if side * ((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)) > 0:
+        yield Outline(_on_head(shot, corners * (side, 1, 1)), colour)
 
 
 def _sunglasses(shot: Shot) -> Iterator[Outline]:
@@ -191,10 +218,9 @@ def _mask(shot: Shot) -> Iterator[Outline]:
     moved = neutral + np.tensordot(face.identity, identity, 1) + np.tensordot(face.expression, expression, 1)
     colour = np.array([(0.93, 0.94, 0.95), (0.55, 0.75, 0.85), (0.12, 0.12, 0.13)])[int(face.place[0] * 2.999)]
     for side in (-1, 1):
-        if side * face.angles[0] < 0.5:
-            for y0, y1 in ((4.4, 0.0), (8.0, 3.4)):
-                strap = [(6.4, y0, -3.0), (7.3, y1, 0.3), (7.3, y1 + 0.3, 0.3), (6.4, y0 + 0.3, -3.0)]
-                yield Outline(_on_head(shot, np.array(strap) * (side, 1, 1)), colour * 0.92)
+        for y0, y1 in ((4.4, 0.0), (8.0, 3.4)):
+            strap = np.array([(6.4, y0, -3.0), (7.3, y1, 0.3), (7.3, y1 + 0.3, 0.3), (6.4, y0 + 0.3, -3.0)])
+            yield from _band(shot, strap, side, colour * 0.92)
     hull = cv2.convexHull(_on_head(shot, moved).astype(np.float32))[:, 0].astype(float)
     yield Outline(hull, colour, sheen=0.35)
     for level in (5.4, 7.0, 8.6):
@@ -206,17 +232,17 @@ def _mask(shot: Shot) -> Iterator[Outline]:
 
 def _scarf(shot: Shot) -> Iterator[Outline]:
     face = shot.face
-    arc = np.linspace(-2.0, 2.0, 17)
+    yaw = float(face.angles[0])
+    arc = np.linspace(max(-2.0, -1.6 - yaw), min(2.0, 1.6 - yaw), 17)  # the part that faces the camera
     top = 7.6 + 3.0 * face.place[1]
     ring = np.stack(
         [9.2 * np.sin(arc), top + 1.0 * np.cos(2 * arc + face.place[0]), -(1.5 + 9.6 * np.cos(arc))], axis=1
     )
     low = np.stack([9.8 * np.sin(arc), 17 + 0 * arc, -(0.5 + 8.0 * np.cos(arc))], axis=1)
-    front = np.abs(arc + face.angles[0]) < 1.6
-    yield Outline(_on_head(shot, np.concatenate([ring[front], low[front][::-1]])), face.cover, sheen=0.7)
+    yield Outline(_on_head(shot, np.concatenate([ring, low[::-1]])), face.cover, sheen=0.7)
     for step in (0.22, 0.5, 0.75):
         fold = ring + step * (low - ring)
-        band = np.concatenate([fold[front], fold[front][::-1] + np.array([0, 0.35, 0])])
+        band = np.concatenate([fold, fold[::-1] + np.array([0, 0.35, 0])])
         yield Outline(_on_head(shot, band), face.cover * 0.82)
 
 
@@ -228,7 +254,7 @@ def _hand(shot: Shot) -> Iterator[Outline]:
     forward = (reach - wrist) / np.linalg.norm(reach - wrist)
     across = np.array([-forward[1], forward[0]]) * side
     skin = face.skin * [0.98, 0.93, 0.92]
-    yield Outline(shot.beside(_capsule(wrist + 8 * -forward, wrist + 2 * forward, 3.0, 3.3)), skin * 0.94, sheen=0.5)
+    yield Outline(_held(shot, _capsule(wrist - 22 * forward, wrist + 2 * forward, 3.0, 3.3)), skin * 0.94, sheen=0.5)
     parts = [(_capsule(wrist + 2 * forward, reach - 1.2 * forward, 3.4, 3.9))]
     thumb = wrist + 3 * forward + 3.2 * across
     parts.append(_capsule(thumb, thumb + 4.2 * forward + 2.4 * across, 1.25, 0.85))
@@ -238,8 +264,8 @@ def _hand(shot: Shot) -> Iterator[Outline]:
         parts.append(_capsule(base, tip, 1.02, 0.78))
     for part in parts:
         centre = part.mean(axis=0)
-        yield Outline(shot.beside(part), skin * 0.66)
-        yield Outline(shot.beside(centre + (part - centre) * (0.93, 0.96)), skin, sheen=0.45)
+        yield Outline(_held(shot, part), skin * 0.66)
+        yield Outline(_held(shot, centre + (part - centre) * (0.93, 0.96)), skin, sheen=0.45)
 
 
 def _object(shot: Shot) -> Iterator[Outline]:
@@ -250,7 +276,7 @@ def _object(shot: Shot) -> Iterator[Outline]:
     spin = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
 
     def at(points: Floats) -> Floats:
-        return shot.beside(centre + points @ spin)
+        return _held(shot, centre + points @ spin)
 
     colour = face.cover
     kind = int(p[3] * 3.999)

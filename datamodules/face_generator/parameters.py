@@ -37,7 +37,8 @@ class FaceParameters:
         glasses: (M,) wears clear glasses.
         light: (M, 3) unit vector to the lamp in the camera's frame.
         key, sky: (M, 3) strength of the lamp and of the light from everywhere.
-        occluder: (M,) index into `OCCLUDERS`; ``place`` (M, 6) where it is and how large; ``cover`` (M, 3) its colour.
+        occluder: (M,) index into `OCCLUDERS`; ``place`` (M, 6) where it is and how large, and the shape of glasses;
+            ``passage`` (M, 2) how far a hand or an object is moved from there in cm; ``cover`` (M, 3) its colour.
         blur: (M,) sigma in canvas sides; ``motion`` (M, 2) the camera's path in canvas sides.
         grain: (M,) noise of the sensor; ``contrast``, ``saturation`` (M,) 1 unchanged.
         scene: (M,) seed of background and clothes; ``exposure`` (M,) seed of the grain, another one for each frame.
@@ -67,6 +68,7 @@ class FaceParameters:
     sky: Floats
     occluder: NDArray[np.int64]
     place: Floats
+    passage: Floats
     cover: Floats
     blur: Floats
     motion: Floats

@@ -42,7 +42,7 @@ _FULL_EXPRESSIONS = {
 }  # fmt: skip
 
 
-class _Draws:
+class Draws:
     """Hands out columns of independent random numbers, one row a face."""
 
     def __init__(self, seed: tuple[int, ...], index: NDArray[np.int64], normals: int = 64, uniforms: int = 128) -> None:
@@ -80,11 +80,11 @@ def sample_parameters(seed: tuple[int, ...], index: NDArray[np.int64], domain: D
 
     The two domains show the same people; in ``infrared`` the camera is close, below, and lights the face itself.
     """
-    draw, infrared = _Draws(seed, index), domain == "infrared"
+    draw, infrared = Draws(seed, index), domain == "infrared"
     masculine = np.clip(np.where(draw.chance(0.5), 0.95, 0.05) + 0.12 * draw.normal(), 0, 1)
     age, tone = draw.uniform(), draw.uniform() ** 1.15
-    expression, gaze = _expressions(draw, draw.chance(0.13))
-    light, key, sky = _lights(draw, draw.chance(0.28), infrared)
+    expression, gaze = expressions(draw, draw.chance(0.13))
+    light, key, sky = lights(draw, draw.chance(0.28), infrared)
     distance = np.exp(draw.uniform(np.log(45), np.log(220)))
     if infrared:
         distance = 24 + 0.12 * (distance - 45)
@@ -94,7 +94,7 @@ def sample_parameters(seed: tuple[int, ...], index: NDArray[np.int64], domain: D
         identity=_identities(draw, masculine),
         expression=expression,
         gaze=gaze,
-        angles=_poses(draw, draw.chance(0.13), infrared),
+        angles=poses(draw, draw.chance(0.13), infrared),
         camera=np.stack([distance, SCALE * np.exp(0.05 * draw.normal()), *place.T], axis=1),
         light=light,
         key=key,
@@ -108,7 +108,7 @@ def sample_parameters(seed: tuple[int, ...], index: NDArray[np.int64], domain: D
     )
 
 
-def _identities(draw: _Draws, masculine: Floats) -> Floats:
+def _identities(draw: Draws, masculine: Floats) -> Floats:
     """Coefficients (M, 24)."""
     identity = np.clip(1.15 * draw.normals(len(IDENTITY)), -2.5, 2.5)
     for name, amount in _MASCULINE.items():
@@ -117,7 +117,7 @@ def _identities(draw: _Draws, masculine: Floats) -> Floats:
     return identity
 
 
-def _expressions(draw: _Draws, strong: Flags) -> tuple[Floats, Floats]:
+def expressions(draw: Draws, strong: Flags) -> tuple[Floats, Floats]:
     """Expressions (M, 16) and gaze (M, 2): mild ones, and for ``strong`` faces one of seven full ones."""
     smile, lean = np.clip(0.35 * draw.normal() + 0.2, -0.2, 1), 0.12 * draw.normal()
     lids = np.where(draw.chance(0.04), 0.97, np.clip(0.1 * draw.normal() + 0.02, -0.15, 0.5))
@@ -150,7 +150,7 @@ def _expressions(draw: _Draws, strong: Flags) -> tuple[Floats, Floats]:
     return np.stack([value[name] for name in EXPRESSION], axis=1), gaze
 
 
-def _poses(draw: _Draws, large: Flags, infrared: bool) -> Floats:
+def poses(draw: Draws, large: Flags, infrared: bool) -> Floats:
     """Angles (M, 3): mostly near frontal, ``large`` ones far to a side, up or down."""
     yaw = np.clip((24 if infrared else 17) * draw.normal(), -38, 38)
     pitch = np.clip(9 * draw.normal() - (10 if infrared else 0), -22, 22)
@@ -167,7 +167,7 @@ def _palette(colours: Floats, at: Floats) -> Floats:
     return np.stack([np.interp(position, np.arange(len(colours)), c) for c in colours.T], axis=-1)
 
 
-def _colours(draw: _Draws, age: Floats, tone: Floats, man: Flags, infrared: bool) -> dict[str, Any]:
+def _colours(draw: Draws, age: Floats, tone: Floats, man: Flags, infrared: bool) -> dict[str, Any]:
     """Colours of skin, hair, eyes and make-up, and how much make-up, beard, freckles and wrinkles there are."""
     fair = 1 - np.clip((tone - 0.3) / 0.3, 0, 1)
     skin = np.clip(_palette(_SKIN, tone) * (1 + 0.035 * draw.normals(3)), 0.1, 1)
@@ -209,7 +209,7 @@ def _colours(draw: _Draws, age: Floats, tone: Floats, man: Flags, infrared: bool
     }
 
 
-def _hairdos(draw: _Draws, man: Flags, age: Floats, tone: Floats) -> Floats:
+def _hairdos(draw: Draws, man: Flags, age: Floats, tone: Floats) -> Floats:
     """Hairdos (M, 9)."""
     long = draw.chance(np.where(man, 0.1, 0.72))
     length = np.where(long, draw.uniform(4, 22), draw.uniform(-3, 1.2))
@@ -225,7 +225,7 @@ def _hairdos(draw: _Draws, man: Flags, age: Floats, tone: Floats) -> Floats:
     return np.stack([hairline, temples, length, parting, volume, waves, fringe, density, curls], axis=1)
 
 
-def _lights(draw: _Draws, odd: Flags, infrared: bool) -> tuple[Floats, Floats, Floats]:
+def lights(draw: Draws, odd: Flags, infrared: bool) -> tuple[Floats, Floats, Floats]:
     """Unit vectors to the lamp (M, 3), its strength (M, 3) and that of the light from everywhere (M, 3)."""
     side = np.where(odd, draw.uniform(-85, 85), np.clip(30 * draw.normal(), -60, 60)) * (0.15 if infrared else 1)
     height = np.where(odd, draw.uniform(-35, 70), draw.uniform(10, 50)) * (0.2 if infrared else 1)
@@ -240,7 +240,7 @@ def _lights(draw: _Draws, odd: Flags, infrared: bool) -> tuple[Floats, Floats, F
     return light, strength[:, None] * np.clip(tint, 0.2, 1.5), fill[:, None] * np.clip(cool, 0.4, 1.5)
 
 
-def _obstacles(draw: _Draws, bald: Flags) -> dict[str, Any]:
+def _obstacles(draw: Draws, bald: Flags) -> dict[str, Any]:
     """What is in front of the face."""
     occluder = np.where(draw.chance(0.29), 1 + draw.choice(len(OCCLUDERS) - 1), 0)
     occluder[bald & (occluder == OCCLUDERS.index("strand"))] = OCCLUDERS.index("hand")
@@ -249,11 +249,12 @@ def _obstacles(draw: _Draws, bald: Flags) -> dict[str, Any]:
         "occluder": occluder,
         "glasses": glasses,
         "place": draw.uniforms(6),
+        "passage": np.zeros((len(bald), 2)),
         "cover": draw.uniforms(3, 0.03, 0.95),
     }
 
 
-def _photographs(draw: _Draws, infrared: bool) -> dict[str, Any]:
+def _photographs(draw: Draws, infrared: bool) -> dict[str, Any]:
     """Surroundings, blur, and what the camera makes of it."""
     blurred, moving = draw.chance(0.31), draw.chance(0.35)
     path, turn = draw.uniform(0.008, 0.03) * (blurred & moving), draw.uniform(0, np.pi)

@@ -11,7 +11,9 @@ from datamodules.crop import Floats
 from datamodules.face_generator.camera import Shot
 from datamodules.face_generator.parameters import FaceParameters
 from datamodules.face_generator.raster import Canvas
+from datamodules.face_generator.sampling import SCALE
 from datamodules.face_generator.texture import textures
+from datamodules.perturbations import line_kernel
 from datamodules.transforms import Image
 
 SMALL = 56  # side in pixels at which a background is laid out before it is enlarged
@@ -74,9 +76,13 @@ _ACROSS = np.linspace(1, -1, 13)
 
 
 def clothe(canvas: Canvas, shot: Shot, rng: np.random.Generator) -> None:
-    """Draw shoulders and collar below the neck on a canvas (S, S, 3)."""
+    """Draw shoulders and collar below the neck on a canvas (S, S, 3).
+
+    Nothing that is drawn at random depends on where they are: in a video, folds and stripes move with them.
+    """
     face, size = shot.face, shot.size
     depth, square = rng.uniform(0.3, 1.7), rng.uniform(0.3, 1.6)
+    start, striped, frequency = rng.uniform(0, 512, 2), rng.random() < 0.35, rng.uniform(0.2, 1.2)
     dip = 14.0 + 2.2 * (1 - _ACROSS**2) ** square + depth * (1 - np.abs(_ACROSS) ** (2 * square))
     neckline = np.stack([5.6 * _ACROSS, dip, 2.0 - 6.5 * (1 - _ACROSS**2)], axis=1)
     places, _ = shot.place(np.concatenate([_SHOULDERS, neckline]), 1.0)
@@ -85,18 +91,33 @@ def clothe(canvas: Canvas, shot: Shot, rng: np.random.Generator) -> None:
     if top >= size:
         return
     colour = np.array(seen(face.clothes, face.sky + 0.3 * face.key * (1 - face.light[2])))
-    folds = piece(textures().clouds, size, size - top, rng)
-    if rng.random() < 0.35:
-        stripes = np.sin(np.arange(top, size) * rng.uniform(0.2, 1.2) * 205 / size) > 0.2
-        folds = folds.copy()
-        folds[stripes] = folds[stripes] // 2 + rng.integers(0, 127, 3, np.uint8)
+    back = _back_to_cloth(places, start, size)
+    folds = cv2.warpAffine(
+        textures().clouds, back, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP
+    )
+    if striped:
+        down = np.arange(size)[:, None] * back[1, 1] + np.arange(size) * back[1, 0] + back[1, 2]
+        step = frequency * 205 / size
+        share = np.clip(0.5 + (np.sin(down * step) - 0.2) / step, 0, 1)[..., None]  # their edges are a pixel wide
+        folds = (folds + share * (rng.integers(0, 127, 3) - folds / 2)).astype(np.uint8)
     shade = np.clip(np.linspace(0.55, 1.25, 256)[:, None, None] * colour, 0, 255)
     cv2.fillPoly(canvas, [corners], colour.tolist(), cv2.LINE_AA, 4)  # smooth edges; then the folds within them
     mask = np.zeros((size, size), np.uint8)
     cv2.fillPoly(mask, [corners], (255,), cv2.LINE_8, 4)
-    cv2.copyTo(cv2.LUT(folds, shade.astype(np.uint8)), mask[top:], canvas[top:])
+    cv2.copyTo(cv2.LUT(folds, shade.astype(np.uint8)), mask, canvas)
     collar = corners[len(_SHOULDERS) :]
     cv2.polylines(canvas, [collar], False, (colour * 0.6).tolist(), max(1, size // 160), cv2.LINE_AA, 4)
+
+
+def _back_to_cloth(places: Floats, start: Floats, size: int) -> Floats:
+    """The affine (2, 3) from pixels of the canvas to pixels of a cloth that hangs on shoulders at ``places``.
+
+    Its pixels are those of the canvas where a head is as large as usual; ``start`` (2,) lies between the shoulders.
+    """
+    left, right = places[4], places[9]
+    middle, across = (left + right) / 2, (right - left) / (40 * SCALE * size)
+    turn = np.array([[across[0], across[1]], [-across[1], across[0]]]) / (across @ across)
+    return np.concatenate([turn, (start - turn @ middle)[:, None]], axis=1)
 
 
 def develop(picture: Canvas, face: FaceParameters) -> Image:
@@ -104,13 +125,12 @@ def develop(picture: Canvas, face: FaceParameters) -> Image:
     size = picture.shape[0]
     image: Any = picture
     sigma = float(face.blur * size)
-    if sigma > 1.2:  # two boxes spread as much as a Gaussian, and cost a fraction of it
-        width = 2 * round((np.sqrt(6 * sigma**2 + 1) - 1) / 2) + 1
-        image = cv2.blur(cv2.blur(image, (width, width)), (width, width))
-    elif sigma > 0.4:
-        image = cv2.GaussianBlur(image, (5, 5), sigma)
-    if np.abs(face.motion).max() * size > 0.5:
-        image = cv2.filter2D(image, -1, _streak(face.motion * size))
+    if sigma > 0.4:
+        image = cv2.GaussianBlur(image, (0, 0), sigma)
+    path = float(np.linalg.norm(face.motion)) * size  # of a point while the camera moves
+    if path > 0.2:
+        angle = float(np.arctan2(face.motion[1], face.motion[0]))
+        image = cv2.filter2D(image, -1, line_kernel(path, angle))
     grey = np.tile([0.3, 0.59, 0.11], (3, 1))
     vivid = face.saturation * (1 - face.infrared)
     matrix = face.contrast * (grey + vivid * (np.eye(3) - grey))
@@ -121,15 +141,6 @@ def develop(picture: Canvas, face: FaceParameters) -> Image:
     grain = piece(textures().grain, size, size, np.random.default_rng(int(face.exposure)))
     strength = float(face.grain) * 255 / 32
     return np.asarray(cv2.addWeighted(image, 1.0, grain, strength, -128 * strength), np.uint8)
-
-
-def _streak(step: Floats) -> Floats:
-    """The image of a point while the camera moves by ``step`` (2,) pixels, as a filter of sum 1."""
-    span = int(np.abs(step).max() / 2) + 2
-    kernel = np.zeros((2 * span + 1, 2 * span + 1), np.float32)
-    (x0, y0), (x1, y1) = fixed([span - step / 2, span + step / 2]).tolist()
-    cv2.line(kernel, (x0, y0), (x1, y1), (1.0,), 1, cv2.LINE_AA, 4)
-    return kernel / kernel.sum()
 
 
 @lru_cache(maxsize=4)

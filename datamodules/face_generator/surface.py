@@ -5,6 +5,7 @@ The eyes lie at y = 0. The surface is written over a flat chart (s, y): ``s`` is
 height y, so a landmark that is given where a frontal photograph shows it has one place on the surface.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -68,32 +69,46 @@ def ramp(v: Floats, start: float, stop: float) -> Floats:
 
 def surface(s: Floats, y: Floats) -> Floats:
     """Points (..., 3) of the neutral head at places (...) of the chart."""
+    return _raised(s, y, lambda x, a, y: _cheeks(a, y) + _middle(x, a, y))
+
+
+def bare_surface(s: Floats, y: Floats) -> Floats:
+    """As `surface`, of a head without nose and lips: its outline has no second bump behind them."""
+    return _raised(s, y, lambda x, a, y: _cheeks(a, y))
+
+
+def _raised(s: Floats, y: Floats, relief: Callable[[Floats, Floats, Floats], Floats]) -> Floats:
     width = half_width(y)
     angle = s / np.maximum(width, 0.05)
     x, a = width * np.sin(angle), np.abs(width * np.sin(angle))
     cosine = np.cos(angle)
     middle = _at(_WIDEST, y)
     depth = np.where(cosine > 0, (_at(_FRONT, y) - middle) * np.abs(cosine) ** 0.82, 8.5 * cosine)
-    forward = middle + depth + np.where(cosine > 0, _relief(x, a, y), 0.0)
+    forward = middle + depth + np.where(cosine > 0, relief(x, a, y), 0.0)
     return np.stack([x, y + 0 * x, -forward], axis=-1)
 
 
-def _relief(x: Floats, a: Floats, y: Floats) -> Floats:
-    """Nose, eye sockets, cheekbones, lips and chin: what stands forward of a smooth ellipse, in cm."""
+def _middle(x: Floats, a: Floats, y: Floats) -> Floats:
+    """Nose and lips: what stands forward of a face that has none, in cm."""
     nose = _at(_NOSE, y) * np.exp(-(np.abs(x / _at(_NOSE_WIDTH, y)) ** 2.0))
     wings = 0.95 * bell(a - 1.35, 0.55) * bell(y - 4.2, 0.72)
-    sockets = -0.85 * bell(a - 2.75, 1.75) * bell(y - 0.15, 1.15) - 0.25 * bell(a - 1.5, 0.6) * bell(y + 0.1, 0.9)
-    lids = 0.5 * bell(a - EYE[0], 1.35) * bell(y - 0.05, 0.85)
-    brow = 0.28 * bell(a - 2.7, 2.0) * bell(y + 1.75, 0.75)
-    cheekbone = 0.35 * bell(a - 4.5, 1.9) * bell(y - 2.7, 1.7)
-    hollow = -0.3 * bell(a - 4.6, 1.7) * bell(y - 6.3, 1.9)
     fold = -0.10 * bell(a - 1.95 - 0.38 * (y - 4.6), 0.3) * ramp(y, 4.0, 5.0) * ramp(-y, -8.0, -6.6)
     across = np.clip(1 - (a / 2.9) ** 2, 0, 1)
     lips = bell(a, 1.9) * (0.55 * bell(y - 6.45, 0.5) + 0.62 * bell(y - 7.6, 0.55))
     slit = -0.32 * np.sqrt(across) * bell(y - MOUTH, 0.2)
     philtrum = bell(y - 5.7, 0.55) * (-0.09 * bell(x, 0.3) + 0.07 * bell(a - 0.5, 0.25))
-    chin = 0.4 * bell(x, 1.7) * bell(y - 10.3, 0.9) - 0.28 * bell(x, 2.0) * bell(y - 8.75, 0.5)
-    return nose + wings + sockets + lids + brow + cheekbone + hollow + fold + lips + slit + philtrum + chin
+    return nose + wings + fold + lips + slit + philtrum
+
+
+def _cheeks(a: Floats, y: Floats) -> Floats:
+    """Eye sockets, brows, cheekbones and chin: what stands forward of a smooth ellipse, in cm."""
+    sockets = -0.85 * bell(a - 2.75, 1.75) * bell(y - 0.15, 1.15) - 0.25 * bell(a - 1.5, 0.6) * bell(y + 0.1, 0.9)
+    lids = 0.5 * bell(a - EYE[0], 1.35) * bell(y - 0.05, 0.85)
+    brow = 0.28 * bell(a - 2.7, 2.0) * bell(y + 1.75, 0.75)
+    cheekbone = 0.35 * bell(a - 4.5, 1.9) * bell(y - 2.7, 1.7)
+    hollow = -0.3 * bell(a - 4.6, 1.7) * bell(y - 6.3, 1.9)
+    chin = 0.4 * bell(a, 1.7) * bell(y - 10.3, 0.9) - 0.28 * bell(a, 2.0) * bell(y - 8.75, 0.5)
+    return sockets + lids + brow + cheekbone + hollow + chin
 
 
 def chart(points: Floats) -> Floats:

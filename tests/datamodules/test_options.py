@@ -25,6 +25,7 @@ OF_LANDMARKS = {"normalizer", "validation_fraction", "convert_to", "perturbation
 OWN = {
     "csv_landmarks.CSVLandmarks": {"root", "markup", "train", "test"},
     "synthetic.SyntheticFaces": {"num_train", "num_test", "domain", "faces_seed"},
+    "synthetic_videos.SyntheticVideos": {"num_train", "num_test", "frames", "every", "domain", "faces_seed", "ranking"},
     "unlabeled.UnlabeledFaces": {"root", "boxes"},
     "w300vw.W300VW": {"root", "every"},
     "w300vw.W300VWAllFrames": {"root", "every"},
@@ -35,12 +36,17 @@ OWN = {
     "bbc_pose.BBCPose": {"root"},
 }
 WITHOUT = {
+    "synthetic_videos.SyntheticVideos": {"cache"},
     "unlabeled.UnlabeledFaces": OF_LANDMARKS,
     "w300vw.W300VW": {"cache"},
     "w300vw.W300VWAllFrames": {"cache"},
     "wflw_v.WFLWV": {"cache"},
 }
-OTHERWISE = {("synthetic.SyntheticFaces", "size"): 128, ("synthetic.SyntheticFaces", "box"): "provided-1.2"}
+OTHERWISE = {
+    (name, key): value
+    for name in ("synthetic.SyntheticFaces", "synthetic_videos.SyntheticVideos")
+    for key, value in {"size": 128, "box": "provided-1.2"}.items()
+}
 
 
 def options(name):
@@ -66,6 +72,7 @@ def test_help_shows_what_a_dataset_says_of_its_box():
         "wflw.WFLW": "``provided-1.2`` is the rectangle of the lists",
         "w300vw.W300VW": "there are none from a detector",
         "synthetic.SyntheticFaces": "a loose rectangle round the landmarks",
+        "synthetic_videos.SyntheticVideos": "trembles, as a detector's does",
         "csv_landmarks.CSVLandmarks": "``usual_box`` of the class",
     }.items():
         assert words in " ".join(options(name)["box"].help.split())

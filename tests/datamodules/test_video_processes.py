@@ -51,24 +51,24 @@ class Guess(LandmarkModule):
         self.train_epochs.append([])
 
     def training_step(self, batch, batch_idx):
-        self.train_epochs[-1].append(frames(self.trainer.train_dataloader, batch))
+        self.train_epochs[-1].append(frames(self.trainer.train_dataloader.dataset, batch))
         return 0 * self.weight
 
     def validation_step(self, batch, batch_idx):
-        self.validated.append(frames(self.trainer.val_dataloaders, batch, marked=True))
+        self.validated.append(frames(self.trainer.val_dataloaders.dataset, batch, marked=True))
         super().validation_step(batch, batch_idx)
 
-    def test_step(self, batch, batch_idx):
-        self.tested.append(frames(self.trainer.test_dataloaders, batch, marked=True))
-        return super().test_step(batch, batch_idx)
+    def test_faces(self, batch):
+        self.tested.append(frames(self.trainer.datamodule.test_faces, batch, marked=True))
+        return super().test_faces(batch)
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def frames(loader, batch, marked=False):
+def frames(dataset, batch, marked=False):
     """(video, frame) of each picture by its index and, where the picture is not augmented, by what is marked in it."""
-    faces = loader.dataset.faces
+    faces = dataset.faces
     found = [(str(faces.photograph[row]), int(faces.frame[row])) for row in batch["index"].tolist()]
     if marked:
         assert [shown(image) for image in batch["image"]] == [frame for _, frame in found]

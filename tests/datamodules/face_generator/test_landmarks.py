@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,25 @@ def test_a_video_moves_smoothly():
     # Two degrees move a point 12 cm off the axis by 0.4 cm, of 0.0345 canvas sides each, and the jaw moves besides.
     assert 0.008 < step.max() < 0.025
     assert step[seen[1:] & seen[:-1]].max() < 0.017
+
+
+def test_the_jaw_slides_over_the_outline_without_a_jump():
+    """Of people who turn by a quarter of a degree at a time, laughing or shouting; nose and lips stand out beside."""
+    people = sample_parameters((4, 0), np.arange(12), "photo")
+    yaw = np.arange(-80, 80.1, 0.25)
+    for row in range(len(people)):
+        shouts = doing(len(yaw), jaw_open=1.1, snarl=0.6, stretch=0.7) if row % 2 else None
+        one = people[np.full(len(yaw), row)]
+        angles = np.concatenate([np.deg2rad(yaw)[:, None], one.angles[:, 1:]], axis=1)
+        changed = replace(one, angles=angles, occluder=one.occluder * 0)
+        changed = changed if shouts is None else replace(changed, expression=shouts)
+        step = np.linalg.norm(np.diff(points(changed)[:, :33], axis=0), axis=-1)
+        assert step.max() < 0.006  # canvas sides; the distance between the eyes is 0.3
+
+
+def test_clear_glasses_hide_nothing_also_while_an_object_is_near():
+    far = {"occluder": np.array([OCCLUDERS.index("object")]), "passage": np.array([[0.0, 60.0]])}
+    assert visible(plain(glasses=np.array([True]), **far)).all()
 
 
 def test_closed_eyes_hide_their_pupils():
