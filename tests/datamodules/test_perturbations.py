@@ -263,7 +263,9 @@ def test_frames_of_a_video_are_blurred_along_the_way_of_the_nose(tmp_path):
     for frames, perturbation in ((clean, None), (blurred, MotionBlur("medium"))):
         video = W300VW(tmp_path, size=96, batch_size=4, num_workers=0, perturbation=perturbation)
         video.setup("test")
-        frames += [frame for batch in video.predict_dataloader() for frame in batch["image"].numpy().transpose(0, 2, 3, 1)]
+        frames += [
+            frame for batch in video.predict_dataloader() for frame in batch["image"].numpy().transpose(0, 2, 3, 1)
+        ]
     for frame, way in enumerate(nose[[1, 2, 3, 4, 4]] - nose[[0, 0, 1, 2, 3]]):
         kernel = line_kernel(BLUR_LENGTHS["medium"] * 96 / 1.25, np.arctan2(way[1], way[0]))  # the crop is 1.25 faces
         expected = cv2.filter2D(np.ascontiguousarray(clean[frame]), -1, kernel, borderType=cv2.BORDER_REPLICATE)
