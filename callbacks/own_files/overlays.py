@@ -76,7 +76,9 @@ class OverlayVideo:
         self.partial.parent.mkdir(parents=True, exist_ok=True)
         # In fragments, so that what is written before an interruption can be played
         self._container = av.open(str(self.partial), "w", options={"movflags": "frag_keyframe+empty_moov"})
-        self._stream = self._container.add_stream("libx264", rate=25, options={"crf": "20", "preset": "veryfast"})
+        self._stream = self._container.add_stream(
+            "libx264", rate=25, options={"crf": "20", "preset": "veryfast", "bf": "0"}
+        )  # B-frames would begin late
         self._stream.width, self._stream.height = max(2, width - width % 2), max(2, height - height % 2)
         self._stream.pix_fmt, self._stream.time_base = "yuv420p", Fraction(1, TICKS)
         self._stream.codec_context.time_base = Fraction(1, TICKS)

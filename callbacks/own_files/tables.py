@@ -98,11 +98,10 @@ class LandmarkTable:
             self._file.flush()
             self._lines = 0
 
-    @staticmethod
-    def _csv(name: str, frame: int, seconds: float, faces: Sequence[Face]) -> Iterator[list[Any]]:
+    def _csv(self, name: str, frame: int, seconds: float, faces: Sequence[Face]) -> Iterator[list[Any]]:
         where = [name, frame, f"{seconds:.4f}"]
         if not faces:
-            yield where
+            yield [*where, *[""] * (6 + 2 * self.num_landmarks)]
         for face in faces:
             numbers = [*face.box, face.confidence.mean(), *face.landmarks.flatten()]
             yield [*where, face.identity, *(f"{value:.3f}" for value in numbers)]
