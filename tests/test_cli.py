@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 
 MISTAKES = {
     "fot --config tiny.yaml": ["'fot' is not one of fit", "did you mean fit?"],
-    "prepar wflw": ["'prepar' is not one of fit", "report; did you mean prepare?"],
+    "prepar wflw": ["'prepar' is not one of fit", "oracle; did you mean prepare?"],
     "inspekt --config tiny.yaml": ["did you mean inspect?"],
     "fit": ["fit needs --config NAME", "ldeq_wflw.yaml"],
     "test --name nothing": ["there is no run runs/nothing", "needs --config"],
@@ -201,7 +201,15 @@ def test_the_environment_can_ask_for_the_traceback(folder, monkeypatch):
         main(["fit", "--config", "tiny.yaml", "--resum"])
 
 
-FAST = ["prepare", "prepare wflw", "prepare wflv", "inspect --help", "inspect --config nothing", "report --help"]
+FAST = [
+    "prepare",
+    "prepare wflw",
+    "prepare wflv",
+    "inspect --help",
+    "inspect --config nothing",
+    "report --help",
+    "oracle --help",
+]
 
 
 @pytest.mark.parametrize("words", ["", "--help", "fot", "fit", "fit --config nothing", *FAST])
@@ -225,7 +233,8 @@ def test_usage_names_subcommands_and_configs(capsys):
     assert end.value.code == 0
     assert all(word in usage for word in ("fit", "validate", "test", "predict", "--resume", "ldeq_wflw.yaml"))
     assert all(
-        f"\n  {command}" in usage and f"cli.py {command}" in usage for command in ("prepare", "inspect", "report")
+        f"\n  {command}" in usage and f"cli.py {command}" in usage
+        for command in ("prepare", "inspect", "report", "oracle")
     )
 
 

@@ -43,7 +43,7 @@ def _method_row(method: str, values: Numbers, alone: Numbers, chosen: NDArray[np
     row: dict[str, Any] = {"method": method, "videos": len(values)}
     for name in ("nme", "nmf"):
         row |= _interval(name, values[:, NAMES.index(name)], chosen)
-    row |= {name: round(float(np.nanmean(values[:, NAMES.index(name)])), 6) for name in NAMES[2:]}
+    row |= {name: round(_mean(values[:, NAMES.index(name)]), 6) for name in NAMES[2:]}
     for name in ("nme", "nmf"):
         column = NAMES.index(name)
         row |= _interval(f"{name} change", values[:, column] - alone[:, column], chosen)
@@ -52,9 +52,17 @@ def _method_row(method: str, values: Numbers, alone: Numbers, chosen: NDArray[np
 
 def _interval(name: str, values: Numbers, chosen: NDArray[np.int64]) -> dict[str, float]:
     """The mean of the videos' values (M,) and the 95 % interval of it; one-frame videos have no flicker."""
-    low, high = np.quantile(np.nanmean(values[chosen], axis=1), (0.025, 0.975))
-    mean = np.nanmean(values)
-    return {name: round(float(mean), 4), f"{name} low": round(float(low), 4), f"{name} high": round(float(high), 4)}
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):  # a draw of such videos alone
+        drawn = np.where(known, values, 0.0)[chosen].sum(axis=1) / known[chosen].sum(axis=1)
+    low, high = np.nanquantile(drawn, (0.025, 0.975)) if np.isfinite(drawn).any() else (np.nan, np.nan)
+    ends = {f"{name} low": round(float(low), 4), f"{name} high": round(float(high), 4)}
+    return {name: round(_mean(values), 4), **ends}
+
+
+def _mean(values: Numbers) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else np.nan
 
 
 def video_table(names: Sequence[str], errors: Mapping[str, Numbers]) -> Table:

@@ -24,7 +24,7 @@ def test_options_of_the_user_are_kept(tmp_path):
         trainer = {"enable_model_summary": None, "log_every_n_steps": None, **options}
         settings = {"seed_everything": 0, "trainer": trainer}
         arguments = SimpleNamespace(subcommand="fit", resume=False, command=lambda: "")
-        found = pinned_callbacks(RunFolder(tmp_path / "run"), arguments, settings, None, None)
+        found = pinned_callbacks(RunFolder(tmp_path / "run"), arguments, settings, None, None, None)
         return {type(callback).__name__ for callback in found} & {"LogEachEpoch", "ModelTable"}
 
     assert names() == {"LogEachEpoch", "ModelTable"}
