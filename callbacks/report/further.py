@@ -113,7 +113,9 @@ def table_cell(row: Row, column: str) -> str:
 
 
 def number_text(value: float) -> str:
-    """Two places, or two digits of small numbers."""
+    """Two places, none of large numbers, two digits of small ones."""
+    if abs(value) >= 100:
+        return f"{value:.0f}"
     return f"{value:.2g}" if 0 < abs(value) < 0.1 else f"{value:.2f}"
 
 
@@ -129,7 +131,10 @@ def _chart(curves: Curves, rows: list[Row]) -> Chart:
     across = [row[curves.across] for row in rows]
     x = Axis(curves.axis, min(across), max(across), log=curves.log and min(across) > 0)
     if curves.dots:
-        return draw("", lines, _about(curves.axis, across), _about(curves.unit, _heights(lines)), height=400)
+        dots = [(x, y, "", line.tone) for line in lines for x, y in line.points]
+        return draw(
+            "", lines, _about(curves.axis, across), _about(curves.unit, _heights(lines)), height=400, marks=dots
+        )
     y = _about(curves.unit, _heights(lines)) if curves.level else axis_of(curves.unit, lines)
     return draw("", lines, x, y, height=400)
 

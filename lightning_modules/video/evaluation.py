@@ -27,12 +27,12 @@ def video_tables(collected: CollectedVideos, data: Any, chosen: list[Filter]) ->
     tables = collected.errors(filters)
     names, subsets = data.test_videos(tables[ALONE][:, 0].long().tolist())
     errors = {method: table[:, 1:].numpy() for method, table in tables.items()}
-    made = {"videos": method_table("all videos", errors)}
+    made = {"videos": method_table("", errors)}
     for subset, title in enumerate(data.subset_names):
         member = subsets[:, subset]
         if member.any() and not member.all():
             made[f"videos_{title.replace(' ', '_')}"] = method_table(
-                f"{title} videos", {method: values[member] for method, values in errors.items()}
+                title, {method: values[member] for method, values in errors.items()}
             )
     made["by_video"] = video_table(names, errors)
     flicker = np.nan_to_num(errors[ALONE][:, list(VIDEO_METRICS).index("nmf")])

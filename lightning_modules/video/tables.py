@@ -16,38 +16,39 @@ DRAWS = 2_000  # of the bootstrap
 LONGEST = 150  # frames of a trajectory that are drawn
 NAMES = list(VIDEO_METRICS)
 Numbers = NDArray[np.float64]
+NOTE = (
+    "Means over the videos. In brackets, what 95 of 100 redrawn sets of videos give (bootstrap; changes against "
+    f"'{ALONE}' are paired). NMF is in hundredths of a pixel of a 256-pixel face, as in Table 3 of Micaelli et al. "
+    "2023, and nmf_eq11 by their Eq. 11, in faces; acceleration is the error of it in pixels of a 256-pixel face a "
+    "frame², jitter the third difference of the prediction in such pixels a frame³."
+)
 
 
-def method_table(title: str, errors: Mapping[str, Numbers]) -> Table:
+def method_table(subset: str, errors: Mapping[str, Numbers]) -> Table:
     """Means over the videos of each method, with 95 % intervals, and what a method changes against `ALONE`.
 
     Args:
-        title: which videos these are.
+        subset: which videos these are; empty where they are all.
         errors: (M, 5) `VIDEO_METRICS` of the same videos by method.
     """
-    note = (
-        "Means over the videos. In brackets, what 95 of 100 redrawn sets of videos give (bootstrap; changes against "
-        f"'{ALONE}' are paired). NMF is in hundredths of a pixel of a 256-pixel face, as in Table 3 of Micaelli et al. "
-        "2023, and nmf_eq11 by their Eq. 11, in faces; acceleration_error is that of the residual in pixels of a "
-        "256-pixel face a frame², jitter the third difference of the prediction in such pixels a frame³."
-    )
+    note = "As above." if subset else NOTE
     count = len(errors[ALONE])
     chosen = np.random.default_rng(0).integers(0, count, (DRAWS, count))
     rows = [_method_row(method, values, errors[ALONE], chosen) for method, values in errors.items()]
     curves = Curves("nme", ("nmf",), "NME, %", "NMF", by="method", dots=True)
     printed = ("method", "nme", "nmf", "nme change", "nmf change")
-    return Table(f"Error and flicker: {title} ({count})", note, rows, curves, printed=printed)
+    return Table(f"Error and flicker: {subset or 'all'} videos ({count})", note, rows, curves, printed=printed)
 
 
 def _method_row(method: str, values: Numbers, alone: Numbers, chosen: NDArray[np.int64]) -> dict[str, Any]:
-    row: dict[str, Any] = {"method": method, "videos": len(values)}
+    row: dict[str, Any] = {"method": method}
     for name in ("nme", "nmf"):
         row |= _interval(name, values[:, NAMES.index(name)], chosen)
-    row |= {name: round(_mean(values[:, NAMES.index(name)]), 6) for name in NAMES[2:]}
     for name in ("nme", "nmf"):
         column = NAMES.index(name)
         row |= _interval(f"{name} change", values[:, column] - alone[:, column], chosen)
-    return row
+    shown = {"nmf_eq11": "nmf_eq11", "acceleration_error": "acceleration", "jitter": "jitter"}
+    return row | {title: round(_mean(values[:, NAMES.index(name)]), 6) for name, title in shown.items()}
 
 
 def _interval(name: str, values: Numbers, chosen: NDArray[np.int64]) -> dict[str, float]:
