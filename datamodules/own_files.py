@@ -64,7 +64,7 @@ class FileFrame:
         self.trouble = trouble
         self.last = frame is None
         self.number, self.seconds = (frame.number, frame.seconds) if frame else (-1, 0.0)
-        self.pixels = torch.from_numpy(np.ascontiguousarray(frame.image)) if frame else None  # workers share tensors
+        self.pixels = torch.from_numpy(np.array(frame.image)) if frame else None  # workers share tensors
 
 
 class OwnFiles(LandmarkDataModule):
