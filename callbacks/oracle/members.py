@@ -19,22 +19,34 @@ def read_ensemble(members: Sequence[str], runs: Path, last: bool) -> tuple[Ensem
         UsageError, ValueError: one sentence, for a run that is not there or not trained, or for runs that do not fit
             each other.
     """
-    made, boxes = [], []
+    read = []
     for member in members:
         folder = Path(member) if Path(member, "config.yaml").is_file() else runs / member
         if not (folder / "config.yaml").is_file():
             raise UsageError(f"--members: there is no run {member}{run_suggestion(folder)}")
-        file = folder / "checkpoints" / (LAST if last else BEST)
-        if not file.is_file():
-            raise UsageError(f"--members: run {member} has no {file}; train it first, or try --last")
-        stored = read_checkpoint(file)
-        made.append(_model(read_config(folder / "config.yaml")["model"]))
-        made[-1].on_load_checkpoint(stored)
-        made[-1].load_state_dict(stored["state_dict"])
-        boxes.append(str(stored.get("box", "landmarks-1.2")))
+        read.append(read_model(folder, last))
+    boxes = [str(stored.get("box", "landmarks-1.2")) for _, stored in read]
     if len(set(boxes)) > 1:
         raise UsageError(f"--members were trained with other boxes ({', '.join(boxes)}), expected one")
-    return Ensemble(made).eval(), boxes[0]
+    return Ensemble([model for model, _ in read]).eval(), boxes[0]
+
+
+def read_model(folder: Path, last: bool) -> tuple[Any, dict[str, Any]]:
+    """The trained model of a run, and its best or last checkpoint.
+
+    Raises:
+        UsageError, ValueError: there is no such checkpoint, or it is of another model.
+    """
+    file = folder / "checkpoints" / (LAST if last else BEST)
+    if not file.is_file():
+        raise UsageError(
+            f"run {folder.name} has no {file}; train it first, or ask for its {'best' if last else 'last'}"
+        )
+    stored = read_checkpoint(file)
+    model = _model(read_config(folder / "config.yaml")["model"])
+    model.on_load_checkpoint(stored)
+    model.load_state_dict(stored["state_dict"])
+    return model.eval(), stored
 
 
 def _model(config: dict[str, Any]) -> Any:
