@@ -96,10 +96,10 @@ class LandmarkCLI(LightningCLI):
         )
 
     def before_test(self) -> None:
-        """Leave the printing to `Results` and `ValidationTable`."""
-        self.config_init[self.subcommand]["verbose"] = False
+        """Leave the printing to `Results` and `ValidationTable`, and keep no predictions."""
+        self.config_init[self.subcommand]["return_predictions" if self.subcommand == "predict" else "verbose"] = False
 
-    before_validate = before_test
+    before_validate = before_predict = before_test
 
 
 def _listed(value: Any) -> list[Any]:

@@ -193,10 +193,10 @@ class LandmarkModule(LightningModule):
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
         """``index`` (B,), ``landmarks`` (B, N, 2) in pixels of the original image, ``confidence`` (B, N).
 
-        None for a frame of the user's own files: `FilePredictions` follows the faces in it.
+        Nothing for a frame of the user's own files: `FilePredictions` follows the faces in it.
         """
         if not isinstance(batch, dict):
-            return None
+            return {}
         prediction: LandmarkPrediction = self(batch["image"])
         linear, offset = batch["crop"][..., :2].unsqueeze(1), batch["crop"][..., 2].unsqueeze(1)
         # A sum of products: autocast would round a matrix product to bfloat16, many pixels of a large photograph.
