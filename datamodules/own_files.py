@@ -114,7 +114,13 @@ class OwnFiles(LandmarkDataModule):
     @property
     def title(self) -> str:
         """The file or folder."""
-        return Path(self.path).resolve().name if not _camera(self.path) else self.path.replace(":", "")
+        number = _camera(self.path)
+        return Path(self.path).resolve().name if number is None else f"camera{number}"
+
+    @property
+    def live(self) -> bool:
+        """Whether it is a camera, which ends when it is stopped."""
+        return _camera(self.path) is not None
 
     def setup(self, stage: str) -> None:
         """List the files.
@@ -212,8 +218,8 @@ def list_sources(path: str) -> tuple[list[Source], list[str]]:
     Raises:
         FileNotFoundError, ValueError: there is nothing to predict; one sentence.
     """
-    if _camera(path) is not None:
-        return [Source(path.replace(":", ""), path, False)], []
+    if (number := _camera(path)) is not None:  # each recording has a name of its own
+        return [Source(f"camera{number}-{time.strftime('%Y%m%d-%H%M%S')}", path, False)], []
     given = Path(path)
     if given.is_file():
         if given.suffix.lower() not in (*IMAGES, *VIDEOS):

@@ -214,13 +214,14 @@ class FilePredictions(Callback):
             raise ValueError(f"{len(unread)} files could not be read; the first: {unread[0]}")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Keep what is written, to be continued."""
+        """Keep what is written, to be continued; of a camera it is all there is."""
         if not hasattr(self, "bar"):
             return
         self.bar.stop()
+        live = trainer.datamodule.live
         if self.overlay:
-            self.overlay.close(finished=False)
+            self.overlay.close(finished=live)
         for table in set(self.tables.values()):
-            table.close(finished=False)
+            table.close(finished=live)
         if self.frames:
-            note(f"{self.frames} frames are in {self.folder}; the same command continues")
+            note(f"{self.frames} frames are in {self.folder}{'' if live else '; the same command continues'}")

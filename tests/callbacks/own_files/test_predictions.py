@@ -186,6 +186,30 @@ def test_landmarks_of_videos_may_be_smoothed(predict):
         predict("--data.path", "mine/clip.mp4")  # would continue with another filter
 
 
+def test_a_camera_is_recorded_until_it_is_stopped(predict, monkeypatch):
+    class Lens:
+        def __init__(self, number):
+            self.shown = 0
+
+        def read(self):
+            self.shown += 1
+            if self.shown == 8:
+                raise KeyboardInterrupt
+            return True, picture(WHERE[self.shown])
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr("cv2.VideoCapture", Lens)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        predict("--data.path", "camera:0")
+    (table,) = Path("runs/squares/predictions").glob("camera0*/camera0-*.csv")
+    frames = [int(row["frame"]) for row in rows_of(table)]
+    assert frames == list(range(6))  # the seventh was waiting for its turn
+    with av.open(str(next(table.parent.glob("*_overlay.mp4")))) as container:
+        assert len(list(container.decode(video=0))) == 6
+
+
 def test_a_broken_file_keeps_the_others(predict, capsys):
     Path("mine/broken.mp4").write_text("no video")
     Path("mine/broken.png").write_text("no image")
