@@ -110,7 +110,7 @@ class FilePredictions(Callback):
         markup = MARKUPS.get(pl_module.markup or "")
         self.edges = markup.edges if markup else ()
         self.follower = Follower(pl_module, data.convention, data.size, self.smoothing)
-        self.table: LandmarkTable | None = None
+        self.source = ""  # of which a frame was read last
         self.overlay: OverlayVideo | None = None
         self.before: Any = iter(())
         self.last: list[Face] = []
@@ -121,6 +121,7 @@ class FilePredictions(Callback):
             *columns, TextColumn("{task.fields[faces]} faces"), TimeRemainingColumn(), disable=not shown
         )
         self.bar.start()
+        self.tasks: dict[str, Any] = {}
         self.task: Any = None
 
     def on_predict_batch_start(
@@ -150,17 +151,16 @@ class FilePredictions(Callback):
     def _begin(self, trainer: Any, batch: Any) -> None:
         """The first frame of a file."""
         source = batch.source
-        table = self.tables[source.name]
-        if self.table is not table:
-            self.table = table
-            table.open()
+        self.source, table = source.name, self.tables[source.name]
+        table.open()
         self.follower.rate = batch.rate
         self.follower.restart()
         self.before, self.last, self.known = table.faces(source.name), [], 0
-        if not source.still or self.task is None:
-            stills = sum(each.still for each in trainer.datamodule.sources)
+        title, stills = "images" if source.still else source.name, sum(s.still for s in trainer.datamodule.sources)
+        if title not in self.tasks:
             total = (stills if source.still else batch.expected) or None
-            self.task = self.bar.add_task("images" if source.still else source.name, total=total, faces=0)
+            self.tasks[title] = self.bar.add_task(title, total=total, faces=0)
+        self.task = self.tasks[title]
 
     def _found(self, batch: Any, image: Any) -> list[Face]:
         given, still = batch.given, batch.source.still
@@ -190,14 +190,12 @@ class FilePredictions(Callback):
             self.overlay = None
         if batch.trouble:
             note(batch.trouble)
-        read = table is self.table
-        if batch.trouble and not read:
+        if name != self.source:
             self.unread.append(batch.trouble)
         waiting = self.left[table.path]
         waiting.remove(name)
-        if not waiting and read:
+        if not waiting:
             table.close(finished=True)
-            self.table = None
 
     def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
         """Say what there is.

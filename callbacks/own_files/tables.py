@@ -79,6 +79,8 @@ class LandmarkTable:
 
     def open(self) -> None:
         """Begin, or go on after what is there."""
+        if self._file:
+            return
         self.partial.parent.mkdir(parents=True, exist_ok=True)
         fresh = not self.partial.is_file() or not self.partial.stat().st_size
         self._file = self.partial.open("a", newline="")

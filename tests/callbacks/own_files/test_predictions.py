@@ -213,12 +213,14 @@ def test_a_camera_is_recorded_until_it_is_stopped(predict, monkeypatch):
 def test_a_broken_file_keeps_the_others(predict, capsys):
     Path("mine/broken.mp4").write_text("no video")
     Path("mine/broken.png").write_text("no image")
+    Path("mine/sub/z.png").write_text("no image")  # after all others
     with pytest.raises(SystemExit):
         predict("--data.path", "mine")
     said = capsys.readouterr().err
-    assert "2 files could not be read; the first: " in said
+    assert "3 files could not be read; the first: " in said
     (folder,) = Path("runs/squares/predictions").glob("*")
     assert len(rows_of(folder / "clip.mp4.csv")) == 30
+    assert [row["file"] for row in rows_of(folder / "images.csv")] == ["one.png", "sub/none.jpg"]
 
 
 @pytest.mark.parametrize(
