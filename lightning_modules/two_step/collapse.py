@@ -31,8 +31,9 @@ class Collapse:
 
     Two landmarks coincide whose mean distance over the images is below `TOGETHER`. A landmark sticks to the frame if it
     neither follows the deformation (its squared error exceeds `FOLLOWED` of the squared movement) nor moves from image
-    to image (by `STILL`): one that follows may stay in the middle of well-aligned faces, and one that is merely
-    uncertain does move.
+    to image of a batch (by `STILL`): one that follows may stay in the middle of well-aligned faces, and one that is
+    merely uncertain does move. From batch to batch all may move together, because the network learns; only of batches
+    of one image nothing else is known.
 
     Args:
         count: K.
@@ -42,8 +43,9 @@ class Collapse:
 
     def __init__(self, count: int, side: int, device: torch.device) -> None:
         self.side = side
-        # Of each landmark: images, those where it stays in the frame, sums of x, y, x² + y², movement² and error²
-        self.sums = torch.zeros(7, count, dtype=torch.float64, device=device)
+        # Of each landmark: images, those where it stays in the frame, sums of x, y, x² + y², movement² and error², of
+        # squared distances from the batch's mean, and of their degrees of freedom
+        self.sums = torch.zeros(9, count, dtype=torch.float64, device=device)
         self.apart = torch.zeros(count, count, dtype=torch.float64, device=device)
 
     @torch.no_grad()
@@ -53,17 +55,20 @@ class Collapse:
         inside = ((moved >= 0) & (moved <= 1)).all(dim=-1)
         movement, error = ((points - moved).square().sum(dim=-1) * inside for points in (here, there))
         x, y = here.unbind(dim=-1)
-        each = [torch.ones_like(x), inside.double(), x, y, x.square() + y.square(), movement, error]
+        within = (here - here.mean(dim=0)).square().sum(dim=-1)
+        free = torch.full_like(x, 1 - 1 / len(x))
+        each = [torch.ones_like(x), inside.double(), x, y, x.square() + y.square(), movement, error, within, free]
         self.sums += torch.stack(each).sum(dim=1)
         self.apart += torch.cdist(here, here).sum(dim=0)
 
     def found(self, add: Callable[[Tensor], Tensor]) -> Collapsed:
         """What has collapsed; ``add`` sums over the ranks."""
-        images, seen, x, y, squares, movement, error = add(self.sums)
+        images, seen, x, y, squares, movement, error, within, free = add(self.sums)
         images = images.clamp_min(1)
         together = add(self.apart) / images < TOGETHER
         before = together.tril(diagonal=-1).any(dim=1)
-        variance = squares / images - (x / images).square() - (y / images).square()
+        overall = squares / images - (x / images).square() - (y / images).square()
+        variance = torch.where(free > 0.5, within / free.clamp_min(0.5), overall)
         # One that is always moved out of the frame, as from its corner, cannot be seen to follow
         still = (variance < 2 * STILL**2) & ((error > FOLLOWED * movement) | (seen == 0))
         return Collapsed(*(flags.nonzero().flatten().tolist() for flags in (before, still)))

@@ -86,7 +86,8 @@ def _numbered(face: Pixels, points: NDArray[np.floating], colours: list[Colour])
 def _mass(face: Pixels, mass: Tensor, colours: list[Colour]) -> Pixels:
     """A dim grey face and distributions (K, H, W) over it."""
     shares = (mass / mass.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)).numpy()
-    light = np.einsum("khw,kc->hwc", shares, np.array(colours, np.float32))
+    # The brightest, not the sum: flat maps of an untrained detector would be white altogether.
+    light = (shares[..., None] * np.array(colours, np.float32)[:, None, None]).max(axis=0)
     light = cv2.resize(light.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
     return _over(face, light)
 

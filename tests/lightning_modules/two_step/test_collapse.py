@@ -54,6 +54,19 @@ def test_landmarks_that_stay_whatever_the_image_stick():
     assert seen(stuck) == ([], [0])
 
 
+@pytest.mark.parametrize("images", [1, 16])
+def test_a_constellation_that_drifts_as_the_network_learns_sticks_all_the_same(images):
+    """By a twelfth of the frame in an epoch; of batches of one image it must not drift."""
+    torch.manual_seed(0)
+    found, generator = Collapse(2, SIDE, torch.device("cpu")), torch.Generator().manual_seed(1)
+    rotation = RandomDeformation(rotation=15)
+    for batch in range(180):
+        where = torch.tensor([[40.0, 40.0], [30.0, 90.0]]) + (batch / 180 * SIDE / 12 if images > 1 else 0.0)
+        here = where.expand(images, -1, -1)
+        found.put(here, rotation.draw(images, SIDE, SIDE, generator).forward(here), here)
+    assert found.found(lambda values: values).stuck == [0, 1]
+
+
 def test_landmarks_in_the_corner_and_those_that_jitter_stick_too():
     torch.manual_seed(0)
     found = Collapse(2, SIDE, torch.device("cpu"))
@@ -72,7 +85,8 @@ def test_sums_of_ranks_are_those_of_all():
     here = SIDE * torch.rand(5, 4, 2)
     one, twice = (Collapse(4, SIDE, torch.device("cpu")) for _ in range(2))
     one.put(here, here, here)
-    twice.put(torch.cat([here, here]), torch.cat([here, here]), torch.cat([here, here]))
+    for _ in range(2):
+        twice.put(here, here, here)
     torch.testing.assert_close(both(one.sums), twice.sums)
     torch.testing.assert_close(both(one.apart), twice.apart)
 
