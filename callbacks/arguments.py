@@ -255,7 +255,7 @@ class Arguments:
         by_option = any(option_key(option) in ("--data", "--data.class_path") for option in self.given)
         for place, (path, content) in enumerate(zip(self.configs, self.contents, strict=True), 1):
             yield f"--config={_as_config(path)}"
-            other = by_option or any(_names_class(later, "data") for later in self.contents[place:])
+            other = by_option or self.own_files or any(_names_class(later, "data") for later in self.contents[place:])
             if self.subcommand in AFTER_FIT and other and (labelled := _labelled(path, content)):
                 yield f"--config={json.dumps({'data': labelled})}"
         if self.own_files:
