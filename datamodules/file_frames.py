@@ -16,7 +16,7 @@ import numpy as np
 
 from datamodules.image_files import read_image
 from datamodules.transforms import Image
-from datamodules.video_frames import rgb_frame
+from datamodules.video_frames import open_video, rgb_frame
 
 AGAIN = "get the file again, or take it away"
 
@@ -63,7 +63,7 @@ class VideoFile:
 
     def __init__(self, path: str) -> None:
         self.path, self.missing = path, Missing()
-        with _opened(path) as container:
+        with open_video(path) as container:
             stream = container.streams.video[0]
             rate, length = stream.average_rate, container.duration
             self.claimed = int(stream.frames)  # how many frames its header claims, 0 where it does not say
@@ -72,10 +72,8 @@ class VideoFile:
 
     def __iter__(self) -> Iterator[Frame]:
         number, first, last = 0, None, 0.0
-        with _opened(self.path) as container:
+        with open_video(self.path) as container:
             stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1  # a loading process is one core
-            stream.codec_context.options = {"err_detect": "explode"}  # raise, rather than patch up a damaged frame
             for frame in self._decoded(container, stream):
                 time = frame.time
                 if time is None or (first is not None and time - first <= last and number):
@@ -111,21 +109,6 @@ class VideoFile:
                         yield frame
             except av.FFmpegError as error:
                 self.missing.note(where, str(error.strerror))
-
-
-def _opened(path: str) -> Any:
-    try:
-        container = av.open(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: video not found") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise ValueError(f"{path}: video cannot be opened ({error.strerror})") from error
-    except av.FFmpegError as error:
-        raise ValueError(f"{path}: not a video, or it breaks off ({error.strerror}); {AGAIN}") from error
-    if not container.streams.video:
-        container.close()
-        raise ValueError(f"{path}: has no pictures (no video stream); {AGAIN}")
-    return container
 
 
 class Camera:

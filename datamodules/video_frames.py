@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from datamodules.transforms import Image
@@ -83,20 +84,9 @@ class VideoFrames:
 
     def _start(self) -> None:
         """Open the file, to decode its first frame next."""
-        try:
-            container = av.open(self.path)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{self.path}: video not found; {AGAIN}") from None
-        except (IsADirectoryError, PermissionError) as error:
-            raise ValueError(f"{self.path}: video cannot be opened ({error.strerror})") from error
-        except av.FFmpegError as error:
-            raise ValueError(f"{self.path}: not a video, or it breaks off ({error.strerror}); {AGAIN}") from error
-        if not container.streams.video:
-            raise ValueError(f"{self.path}: has no pictures (no video stream); {AGAIN}")
+        container = open_video(self.path)
         self._container = container
         self._stream = container.streams.video[0]
-        self._stream.codec_context.thread_count = 1  # a loading process is one core
-        self._stream.codec_context.options = {"err_detect": "explode"}  # raise, rather than patch up a damaged frame
         self._decoded = container.decode(self._stream)
         self._next = 0  # the frame that the decoder gives next
 
@@ -169,6 +159,28 @@ class VideoFrames:
                     shown.append(packet.pts)
                     keys += [(packet.pts, packet.pts if packet.dts is None else packet.dts)] * packet.is_keyframe
         return (sorted(shown), keys) if keys and len(set(shown)) == self.count else ([], [])
+
+
+def open_video(path: str) -> InputContainer:
+    """The container of a video, whose damaged frames raise.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing or is not a video; one sentence.
+    """
+    try:
+        container = av.open(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: video not found; {AGAIN}") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise ValueError(f"{path}: video cannot be opened ({error.strerror})") from error
+    except av.FFmpegError as error:
+        raise ValueError(f"{path}: not a video, or it breaks off ({error.strerror}); {AGAIN}") from error
+    if not container.streams.video:
+        raise ValueError(f"{path}: has no pictures (no video stream); {AGAIN}")
+    codec = container.streams.video[0].codec_context
+    codec.thread_count = 1  # a loading process is one core
+    codec.options = {"err_detect": "explode"}  # raise, rather than patch up a damaged frame
+    return container
 
 
 def rgb_frame(frame: VideoFrame) -> Image:

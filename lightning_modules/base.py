@@ -15,6 +15,7 @@ from lightning_modules.video.collected import CollectedVideos
 from lightning_modules.video.evaluation import video_tables
 from lightning_modules.video.filters import candidates
 from lightning_modules.video.search import Tried, read_filters
+from lightning_modules.video.tracking import in_image
 
 
 class LandmarkPrediction(NamedTuple):
@@ -198,10 +199,7 @@ class LandmarkModule(LightningModule):
         if not isinstance(batch, dict):
             return {}
         prediction: LandmarkPrediction = self(batch["image"])
-        linear, offset = batch["crop"][..., :2].unsqueeze(1), batch["crop"][..., 2].unsqueeze(1)
-        # A sum of products: autocast would round a matrix product to bfloat16, many pixels of a large photograph.
-        found = self.in_data_markup(prediction.landmarks)
-        original = (linear * found.unsqueeze(-2)).sum(dim=-1) + offset
+        original = in_image(self.in_data_markup(prediction.landmarks), batch["crop"])
         return {"index": batch["index"], "landmarks": original, "confidence": prediction.confidence}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """Videos of drawn faces, and 300VW and WFLW-V made of them."""
 
+import struct
+
 import av
 import numpy as np
 
@@ -32,6 +34,16 @@ def write_video(path, images, codec="mpeg4", b_frames=0, key_every=12):
         for image in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         container.mux(stream.encode())
+    return path
+
+
+def write_turned(path, content, degrees):
+    """A .mp4 (its bytes) that asks players to turn it."""
+    matrix = content.index(b"tkhd") + 44  # of the track header's first version
+    cos, sin = round(np.cos(np.deg2rad(degrees))), round(np.sin(np.deg2rad(degrees)))
+    one = 1 << 16
+    turned = struct.pack(">9i", cos * one, sin * one, 0, -sin * one, cos * one, 0, 0, 0, 1 << 30)
+    path.write_bytes(content[:matrix] + turned + content[matrix + 36 :])
     return path
 
 

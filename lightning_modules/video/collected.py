@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_modules.metrics import ErrorsByVideo
 from lightning_modules.video.filters import Filter
-from lightning_modules.video.tracking import Tracker
+from lightning_modules.video.tracking import Tracker, in_image
 
 ALONE = "each frame alone"
 
@@ -51,8 +51,8 @@ class CollectedVideos:
         if self.module.recurrence_title:
             found[self.module.recurrence_title] = self._tracked(batch)
         scale = torch.linalg.det(crop[..., :2]).abs().sqrt()  # pixels of the video per crop pixel
-        in_video = {key: _in_video(self.module.in_data_markup(points), crop).cpu() for key, points in found.items()}
-        truth, norm = _in_video(batch["landmarks"], crop).cpu(), (batch["norm"] * scale).cpu()
+        in_video = {key: in_image(self.module.in_data_markup(points), crop).cpu() for key, points in found.items()}
+        truth, norm = in_image(batch["landmarks"], crop).cpu(), (batch["norm"] * scale).cpu()
         frame, shown, valid = (batch[key].cpu() for key in ("frame", "shown", "valid"))
         for row, video in enumerate(batch["video"].tolist()):
             kept = shown[row]
@@ -90,12 +90,3 @@ class CollectedVideos:
             for method, metric in metrics.items():
                 metric.update(video.by(method, filters).unsqueeze(0).to(self.module.device), *given)
         return {method: metric.compute().cpu() for method, metric in metrics.items()}
-
-
-def _in_video(points: Tensor, crop: Tensor) -> Tensor:
-    """Points (V, T, N, 2) of crops (V, T, 2, 3) in pixels of the video.
-
-    A sum of products: autocast would round a matrix product.
-    """
-    linear, offset = crop[..., :2].unsqueeze(-3), crop[..., 2].unsqueeze(-2)
-    return (linear * points.float().unsqueeze(-2)).sum(dim=-1) + offset

@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,10 +107,15 @@ class SavitzkyGolay(Filter):
 
         def step(points: Points) -> Points:
             last[:] = [*last, points][-self.window :]
-            weights = savgol_coeffs(len(last), min(self.order, len(last) - 1), pos=len(last) - 1, use="dot")
-            return np.tensordot(weights, np.stack(last), 1)
+            return np.tensordot(_end_weights(len(last), min(self.order, len(last) - 1)), np.stack(last), 1)
 
         return step
+
+
+@cache
+def _end_weights(window: int, order: int) -> NDArray[np.float64]:
+    """Weights of the last frames (window,) whose sum is the end of their polynomial."""
+    return np.asarray(savgol_coeffs(window, order, pos=window - 1, use="dot"))
 
 
 @dataclass(frozen=True)

@@ -68,3 +68,12 @@ def _from_crop_to_crop(crop: Tensor, before: Tensor) -> Tensor:
     """The affines (V, 2, 3) between pixels of the crops, whose own lead to pixels of the video."""
     inverse = torch.linalg.inv(before[..., :2])
     return inverse @ torch.cat([crop[..., :2], crop[..., 2:] - before[..., 2:]], dim=-1)
+
+
+def in_image(points: Tensor, crop: Tensor) -> Tensor:
+    """Points (..., N, 2) of crops (..., 2, 3) in pixels of the image or video.
+
+    A sum of products: autocast would round a matrix product to bfloat16, many pixels of a large photograph.
+    """
+    linear, offset = crop[..., :2].unsqueeze(-3), crop[..., 2].unsqueeze(-2)
+    return (linear * points.unsqueeze(-2)).sum(dim=-1) + offset

@@ -1,6 +1,5 @@
 """The user's own files: what is shown is what is read, and what cannot be read is counted."""
 
-import struct
 import wave
 
 import av
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 from datamodules.file_frames import Camera, VideoFile, image_frame
-from tests.drawn_videos import number, numbered, write_video
+from tests.drawn_videos import number, numbered, write_turned, write_video
 
 COUNT = 60
 
@@ -50,13 +49,7 @@ def test_frames_at_an_uneven_rate_keep_their_times(tmp_path):
 
 @pytest.mark.parametrize("degrees", [90, 180])
 def test_a_telephones_video_is_upright(videos, tmp_path, degrees):
-    content = videos["h264.mp4"].read_bytes()
-    matrix = content.index(b"tkhd") + 44  # of the track header's first version
-    cos, sin = round(np.cos(np.deg2rad(degrees))), round(np.sin(np.deg2rad(degrees)))
-    one = 1 << 16
-    turned = struct.pack(">9i", cos * one, sin * one, 0, -sin * one, cos * one, 0, 0, 0, 1 << 30)
-    path = tmp_path / "turned.mp4"
-    path.write_bytes(content[:matrix] + turned + content[matrix + 36 :])
+    path = write_turned(tmp_path / "turned.mp4", videos["h264.mp4"].read_bytes(), degrees)
     frame = next(iter(VideoFile(str(path))))
     assert frame.image.shape == ((120, 160, 3) if degrees == 180 else (160, 120, 3))
     np.testing.assert_array_equal(frame.image, cv2.VideoCapture(str(path)).read()[1][..., ::-1])

@@ -1,5 +1,4 @@
 import os
-import struct
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from datamodules import video_frames
 from datamodules.video_frames import VideoFrames
-from tests.drawn_videos import FORMATS, number, numbered, write_video
+from tests.drawn_videos import FORMATS, number, numbered, write_turned, write_video
 
 COUNT = 60
 REORDERED = ("xvid.avi", "h264.avi")  # no times in the file by which to find a frame
@@ -75,13 +74,7 @@ def test_going_forward_never_goes_back(videos, monkeypatch):
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_rotation_is_that_of_opencv(videos, tmp_path, degrees):
-    content = videos["h264.mp4"].read_bytes()
-    matrix = content.index(b"tkhd") + 44  # of the track header's first version
-    cos, sin = round(np.cos(np.deg2rad(degrees))), round(np.sin(np.deg2rad(degrees)))
-    one = 1 << 16
-    turned = struct.pack(">9i", cos * one, sin * one, 0, -sin * one, cos * one, 0, 0, 0, 1 << 30)
-    path = tmp_path / "turned.mp4"
-    path.write_bytes(content[:matrix] + turned + content[matrix + 36 :])
+    path = write_turned(tmp_path / "turned.mp4", videos["h264.mp4"].read_bytes(), degrees)
     frame = VideoFrames(str(path), COUNT)[0]
     assert frame.shape == ((120, 160, 3) if degrees % 180 == 0 else (160, 120, 3))
     np.testing.assert_array_equal(frame, cv2.VideoCapture(str(path)).read()[1][..., ::-1])
