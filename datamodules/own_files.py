@@ -80,6 +80,8 @@ class OwnFiles(LandmarkDataModule):
             line for each face; and for videos ``frame``, counted from 0. ``face``, a number, says which face it is.
         every: n.
         threshold: score from which on a detection is a face.
+        long_side: pixels that the longer side of an image is shrunk to for the detector, whose time goes with its
+            square; 1280 also finds the small faces of a crowd, 320 is enough for a face that fills the picture.
         overlays: whether to draw the landmarks over images and videos.
         table: whether the landmarks are written as CSV or as lines of JSON, which have a confidence for each.
         out: the folder to write to; None is one below the run's ``predictions``.
@@ -94,6 +96,7 @@ class OwnFiles(LandmarkDataModule):
         boxes: Path | None = None,
         every: int = 10,
         threshold: float = 0.5,
+        long_side: int = 640,
         overlays: bool = True,
         table: Literal["csv", "jsonl"] = "csv",
         out: Path | None = None,
@@ -104,7 +107,7 @@ class OwnFiles(LandmarkDataModule):
         super().__init__(NO_MARKUP, size=size, box=box, normalizer="crop-size", num_workers=min(num_workers, 1))
         if every < 1:
             raise ValueError(f"data.init_args.every is {every}, expected at least 1")
-        self.path, self.boxes, self.every, self.threshold = path, boxes, every, threshold
+        self.path, self.boxes, self.every, self.threshold, self.long_side = path, boxes, every, threshold, long_side
         self.overlays, self.table, self.out = overlays, table, out
         self.convention = box_convention(box)
         self.done: dict[str, int] = {}  # frames of a source that need no box, because they were predicted before
@@ -143,7 +146,7 @@ class OwnFiles(LandmarkDataModule):
         ranks, rank = self._ranks()
         whole = self.convention.source == "image"
         given = self.given_boxes()
-        detector = None if whole or given is not None else FaceDetector(threshold=self.threshold)
+        detector = None if whole or given is not None else FaceDetector(self.threshold, self.long_side)
         frames = FileFrames(self.sources[rank::ranks], given, detector, self.every, self.done)
         return DataLoader(
             frames,

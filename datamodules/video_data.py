@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -97,16 +98,20 @@ class VideoData(LandmarkDataModule):
         sampler = GroupsInSequence(chunks, self.num_workers, *self._ranks())
         return self._loader(chunks, batch_size=None, sampler=sampler)
 
+    @cached_property
+    def _test_videos(self) -> VideoFaces:
+        return self.load("test")
+
     def _whole_videos(self, split: str) -> VideoFaces:
         """Test or validation videos with the frames that do not count."""
         if split == "test":
-            return self.load("test")
+            return self._test_videos
         held_out, train = set(self._datasets["val"].faces.photograph.tolist()), self.load("train")
         return cast(VideoFaces, train.select(np.isin(train.photograph, list(held_out))))
 
     def test_videos(self, videos: Sequence[int]) -> tuple[list[str], NDArray[np.bool_]]:
         """Names and subsets (M, S) of these videos (M,) of a test's `VideoBatch`."""
-        faces = self.load("test")
+        faces = self._test_videos
         rows = [faces.videos()[video][0] for video in videos]
         return [str(faces.photograph[row]) for row in rows], faces.subsets[rows]
 

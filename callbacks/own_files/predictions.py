@@ -88,6 +88,7 @@ class FilePredictions(Callback):
         smoothing = self.smoothing.title if self.smoothing else None
         about = {"path": str(Path(data.path).absolute()), "weights": weights, "smoothing": smoothing}
         about |= {"boxes": data.boxes and str(data.boxes), "box": data.box, "size": data.size}
+        about |= {key: getattr(data, key) for key in ("every", "threshold", "long_side")}
         if path.is_file():
             before = json.loads(path.read_text())
             other = [key for key in about if before.get(key) != about[key]]

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from datamodules.crop import BoxConvention, Floats, crop_affine, landmark_box, transform, warp
+from datamodules.crop import BoxConvention, Floats, landmark_box, transform
+from lightning_modules.video.cutting import cut_faces
 from lightning_modules.video.filters import Filter, Step
 from lightning_modules.video.tracking import Tracker
 
@@ -225,10 +226,9 @@ class Follower:
         return _in_image(self._tracker(crops, affine, names), affines)
 
     def _cut(self, image: NDArray[np.uint8], boxes: Floats) -> tuple[Floats, torch.Tensor]:
-        """Affines (M, 2, 3) from crop to image pixels, and the crops (M, 3, S, S)."""
-        affines = np.stack([crop_affine(box, self.size) for box in self.convention.moved(boxes)])
-        crops = np.stack([warp(image, affine, self.size) for affine in affines])
-        return affines, torch.from_numpy(crops).to(self.module.device).permute(0, 3, 1, 2).contiguous()
+        """As `cut_faces`, on the module's device."""
+        affines, crops = cut_faces(image, boxes, self.convention, self.size)
+        return affines, crops.to(self.module.device)
 
 
 def _in_image(prediction: object, affines: Floats) -> tuple[Floats, Floats]:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from datamodules.crop import BoxConvention, Floats, crop_affine, landmark_box, transform, warp
+from datamodules.crop import BoxConvention, Floats, landmark_box, transform
+from lightning_modules.video.cutting import cut_faces
 from lightning_modules.video.ensemble import Ensemble
 
 TIMES = 3  # "repeated for 3 iterations, after which the bounding box values have converged"
@@ -55,10 +55,9 @@ class Oracle:
         return Found(landmarks, used, variance)
 
     def _opinion(self, image: NDArray[np.uint8], box: Floats) -> tuple[Floats, float]:
-        affine = crop_affine(self.convention.moved(box), self.size)
-        crop = torch.from_numpy(warp(image, affine, self.size)).permute(2, 0, 1).unsqueeze(0).contiguous()
-        said = self.ensemble.opinions(crop)
-        return transform(affine, said.landmarks[0].double().numpy()), float(said.variance)
+        affines, crops = cut_faces(image, box[None], self.convention, self.size)
+        said = self.ensemble.opinions(crops)
+        return transform(affines[0], said.landmarks[0].double().numpy()), float(said.variance)
 
     @staticmethod
     def collected(frames: Sequence[Found | None], path: str) -> tuple[Floats, Floats, float]:

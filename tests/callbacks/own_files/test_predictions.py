@@ -22,8 +22,8 @@ WHERE = [(20 + 3 * t, 40, 60 + 3 * t, 80) for t in range(30)]
 class BrightBoxes:
     """In place of a detector: the box of what is bright."""
 
-    def __init__(self, threshold=0.5):
-        self.threshold, self.calls = threshold, 0
+    def __init__(self, threshold=0.5, long_side=640):
+        self.threshold, self.long_side, self.calls = threshold, long_side, 0
 
     def __call__(self, image):
         self.calls += 1
@@ -119,9 +119,25 @@ def test_what_is_done_is_not_done_again(predict, capsys):
     Image.fromarray(picture((30, 30, 80, 80))).save("mine/later.png")
     predict("--data.path", "mine")
     assert table.stat().st_mtime_ns == before
-    assert "2 files were predicted" in capsys.readouterr().err or True
+    assert "1 of 4 files were predicted before" in capsys.readouterr().err
     names = [row["file"] for row in rows_of(table.with_name("images.csv"))]
     assert sorted(names) == ["later.png", "one.png", "sub/none.jpg"]
+
+
+def test_predictions_are_not_continued_with_other_detections(predict, monkeypatch, capsys):
+    asked = []
+
+    class Noted(BrightBoxes):
+        def __init__(self, threshold, long_side):
+            asked.append((threshold, long_side))
+            super().__init__(threshold, long_side)
+
+    monkeypatch.setattr(own_files, "FaceDetector", Noted)
+    predict("--data.path", "mine/clip.mp4", "--data.out", "made", "--data.long_side=320", "--data.threshold=0.4")
+    assert asked == [(0.4, 320)]
+    with pytest.raises(SystemExit):
+        predict("--data.path", "mine/clip.mp4", "--data.out", "made", "--data.threshold=0.4")
+    assert "made holds predictions with another long_side (320, now 640)" in capsys.readouterr().err
 
 
 def test_an_interrupted_video_is_continued(predict, monkeypatch):
