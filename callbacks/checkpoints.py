@@ -24,6 +24,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return _load(path, mmap=True)
 
 
+def epochs_done(checkpoint: Mapping[str, Any]) -> int:
+    """How many epochs had ended when a checkpoint was written; one may have been under way."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+
+
 def _load(path: Path, mmap: bool) -> dict[str, Any]:
     try:
         # Plain numbers, strings and tensors only: a checkpoint from elsewhere cannot run code.

@@ -28,17 +28,22 @@ class StopOnDivergence(Callback):
             self.losses.append(loss.detach())
             self.batches.append(batch_idx)
         if len(self.losses) >= max(1, trainer.log_every_n_steps):
-            self._check(trainer)
+            self.check(trainer)
 
     def on_validation_start(self, trainer: Any, pl_module: LightningModule) -> None:
         """Look before the best checkpoint is chosen."""
-        self._check(trainer)
+        self.check(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: LightningModule) -> None:
         """Look before the last checkpoint is written."""
-        self._check(trainer)
+        self.check(trainer)
 
-    def _check(self, trainer: Any) -> None:
+    def check(self, trainer: Any) -> None:
+        """Look at the losses since the last look.
+
+        Raises:
+            FloatingPointError: one of them is infinite or NaN.
+        """
         if not self.losses:
             return
         losses, batches = torch.stack(self.losses).float().cpu(), self.batches

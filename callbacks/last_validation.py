@@ -15,3 +15,5 @@ class LastValidation(Callback):
         """Let Lightning validate after this epoch if it is the last; without an interval of epochs that is left."""
         if trainer.check_val_every_n_epoch and trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1
+
+    on_train_start = on_train_epoch_start  # which is left out of an epoch that is gone on with

@@ -15,3 +15,5 @@ class LogEachEpoch(Callback):
         """Take the number of steps of an epoch that has fewer."""
         batches = trainer.accumulate_grad_batches  # of a step
         trainer.log_every_n_steps = math.ceil(min(USUAL * batches, trainer.num_training_batches) / batches) or 1
+
+    on_train_start = on_train_epoch_start  # which is left out of an epoch that is gone on with

@@ -21,6 +21,7 @@ from callbacks.predictions import Predictions
 from callbacks.results import Results
 from callbacks.run_folder import RunFolder, RunRecord
 from callbacks.run_report import RunReport
+from callbacks.saving import SaveOnSignal
 from callbacks.step_seed import StepSeed
 from callbacks.stopping import Stopping
 from callbacks.trained_settings import OtherCrops, result_changes
@@ -48,7 +49,7 @@ def pinned_callbacks(
         return [*always, Predictions(run, changed)]
     if arguments.subcommand == "validate":
         return [*always, ValidationTable(run)]
-    seed, trainer = settings["seed_everything"], settings["trainer"]
+    seed, trainer, divergence = settings["seed_everything"], settings["trainer"], StopOnDivergence()
     return [
         GatherEpochMetrics(),
         RunRecord(run, arguments, settings, metrics),
@@ -57,10 +58,11 @@ def pinned_callbacks(
         *([] if trainer["enable_model_summary"] is False else [ModelTable()]),
         *([] if trainer["log_every_n_steps"] is not None else [LogEachEpoch()]),
         *([] if seed is False else [StepSeed(seed)]),
-        StopOnDivergence(),
+        divergence,
         LastValidation(),
         ChangedOptions(),
         LearningRateMonitor(logging_interval="step"),
+        SaveOnSignal(run, divergence),
         BestAndLast(run.path / "checkpoints"),
         RunReport(run),
     ]

@@ -23,6 +23,7 @@ WARNINGS = (
     ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
     ".*it is recommended to use `Trainer.devices=1",  # metrics drop the samples that are repeated
     r".*self\.log\('(val|test)/\w+', \.\.\., sync_dist=True\)",  # these are of all processes' faces already
+    ".*resuming from a checkpoint that ended before the epoch ended",  # samplers go on where it was
     ".*is not supported by the model summary",  # only its guess of megabytes
     r"\s*(skip_none parameter|By default only one Jsonargparse)",  # Lightning's own use of jsonargparse
     ".*when using `ckpt_path`, callbacks used to create the checkpoint",  # those of training are not those of testing

@@ -13,7 +13,7 @@ from lightning import Callback, LightningModule
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from callbacks.arguments import COMMAND, Arguments, UsageError, config_names, has_begun
-from callbacks.checkpoints import BEST, LAST, read_checkpoint
+from callbacks.checkpoints import BEST, LAST, epochs_done, read_checkpoint
 from callbacks.metrics_csv import MetricsCSV
 
 Settings = Mapping[str, Any]
@@ -60,7 +60,7 @@ class RunFolder:
         exists = has_begun(self.path)
         first = getattr(rank_zero_only, "rank", 0) == 0  # the other ranks may see what it has just made
         if exists and not resume and first:
-            done = f"{read_checkpoint(last)['epoch'] + 1} epochs done" if last.exists() else "no epoch done yet"
+            done = f"{epochs_done(read_checkpoint(last))} epochs done" if last.exists() else "no epoch done yet"
             raise UsageError(
                 f"run {self.name} exists ({done}, {self.path}); add --resume to continue it, or choose another --name"
             )
@@ -129,7 +129,7 @@ def name_changes(last: Path, old: Settings, new: Settings) -> None:
         UsageError: there are such, but all epochs are done: the config would be of what trained nothing.
     """
     changed, planned = changes(old, new), new["trainer"].get("max_epochs") or -1
-    if changed and 0 < planned <= (done := read_checkpoint(last)["epoch"] + 1):
+    if changed and 0 < planned <= (done := epochs_done(read_checkpoint(last))):
         raise UsageError(
             f"{last} has done {done} of {planned} epochs, so {changed[0]} would train nothing; give "
             f"--trainer.max_epochs {done + 1} or more too, or another --name"
@@ -209,8 +209,9 @@ class RunRecord(Callback):
 
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
         """Forget the metrics of steps after the checkpoint: they will be made again."""
+        loop = trainer.fit_loop.epoch_loop  # whose count metrics have as their step; Lightning corrects it later
         if not trainer.fast_dev_run:
-            self.metrics.keep_before(trainer.fit_loop.epoch_loop._batches_that_stepped)  # the step that metrics have
+            self.metrics.keep_before(loop._batches_that_stepped + loop.restarted_on_train_batch_end)
 
     def on_fit_end(self, trainer: Any, pl_module: LightningModule) -> None:
         """Unlock, and tell of a run that leaves no best checkpoint."""

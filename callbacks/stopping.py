@@ -48,5 +48,7 @@ class Stopping(Callback):
             exception.sentence = ""
         elif trainer.state.fn == TrainerFn.FITTING and self.run.config.is_file() and not trainer.fast_dev_run:
             kept = "its last finished epoch" if self.run.checkpoint(LAST).is_file() else "no epoch yet"
+            if exception.saved:
+                kept = f"what it has done of epoch {trainer.current_epoch}"
             command = self.run.training_command()
             exception.sentence += f"; run {self.run.name} keeps {kept}; continue it with: {command}"

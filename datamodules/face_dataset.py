@@ -1,6 +1,6 @@
 """Crops of annotated faces, clean or augmented, and the order in which training sees them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import cv2
@@ -195,5 +195,12 @@ class EpochSampler(DistributedSampler[Any]):
     A DistributedSampler even on one process, so that Lightning neither replaces it nor forgets ``set_epoch``.
     """
 
-    def __iter__(self) -> Iterator[Any]:
-        return ((self.epoch, index) for index in super().__iter__())
+    done = 0  # samples of the first epoch that this rank had before the run was interrupted
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        first, self.done = self.done, 0
+        return iter([(self.epoch, int(index)) for index in self.order()][first:])
+
+    def order(self) -> Iterable[int]:
+        """The indices of this rank in this epoch."""
+        return super().__iter__()

@@ -4,6 +4,7 @@ A dataset's own file only has to read its annotations into `Faces`; `wflw.py` is
 """
 
 import os
+import signal
 import sys
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 
 from datamodules.crop import box_convention, invert, transform
 from datamodules.crop_cache import cache_crops
@@ -97,7 +98,7 @@ class LandmarkDataModule(LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.validation_fraction, self.augmentation = validation_fraction, augmentation
         self._datasets: dict[str, FaceDataset] = {}
-        self._first_epoch = 0
+        self._first_epoch = self._batches_done = 0
 
     @property
     def num_landmarks(self) -> int:
@@ -228,26 +229,36 @@ class LandmarkDataModule(LightningDataModule):
         chosen = np.linspace(0, len(dataset) - 1, min(count or len(dataset), len(dataset))).round().astype(int)
         return self._loader(Rows(dataset, chosen, range(rank, len(chosen), ranks))), len(chosen)
 
-    def _shuffled(self, dataset: FaceDataset, sampler: DistributedSampler[Any]) -> DataLoader[Any]:
-        sampler.set_epoch(self._first_epoch)
+    def _shuffled(self, dataset: FaceDataset, sampler: EpochSampler) -> DataLoader[Any]:
+        self._begin(sampler)
         dataset.augmentation.pipeline(dataset.size)
         return self._loader(dataset, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+
+    def _begin(self, sampler: EpochSampler) -> None:
+        """Tell a sampler where it begins.
+
+        Workers are sent the first samples before Lightning does, in a resumed run and where a loader is made anew.
+        """
+        sampler.set_epoch(max(self._first_epoch, self.trainer.current_epoch if self.trainer else 0))
+        sampler.done, self._batches_done = self._batches_done * self.batch_size, 0
 
     def _ranks(self) -> tuple[int, int]:
         """How many processes there are, and which this is."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch that a run resumed from this checkpoint begins with.
-
-        Lightning tells the sampler of it only after the workers were sent the first samples.
-        """
+        """The epoch that a run resumed from this checkpoint begins with, and how many of its batches it has had."""
         trainer: Any = self.trainer
-        return {"epoch": trainer.fit_loop.epoch_progress.current.processed if trainer else 0}
+        if not trainer:
+            return {"epoch": 0, "batches": 0}
+        loop = trainer.fit_loop
+        done = loop.epoch_progress.current.processed > trainer.current_epoch or trainer.is_last_batch
+        batches = 0 if done else loop.epoch_loop.batch_progress.current.processed
+        return {"epoch": loop.epoch_progress.current.processed, "batches": batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Begin with that epoch."""
-        self._first_epoch = state_dict["epoch"]
+        """Begin there."""
+        self._first_epoch, self._batches_done = state_dict["epoch"], state_dict.get("batches", 0)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Clean crops of training photographs held out."""
@@ -274,6 +285,7 @@ class LandmarkDataModule(LightningDataModule):
 
 def begin_loading(worker: int) -> None:
     """What a loading process does first."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # asks the training to save; Slurm sends it to all its processes
     cv2.setNumThreads(0)  # a worker is one core; OpenCV's own pool would take all of them in each
     told = (
         sys.excepthook

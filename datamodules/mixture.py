@@ -1,7 +1,7 @@
 """Annotated faces and faces without annotation in the same batches."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +186,7 @@ class Mixture(LandmarkDataModule):
             sampler = EpochSampler(self.mixed.parts[0], num_replicas=world, rank=rank, seed=self.seed)
         else:
             sampler = MixtureSampler(self.mixed, self.ratio, world, rank, self.seed)
-        # Workers are sent the first samples before Lightning tells the sampler of the epoch, here as in a resumed run.
-        sampler.set_epoch(max(self._first_epoch, self.trainer.current_epoch if self.trainer else 0))
+        self._begin(sampler)
         for part in self.mixed.parts:
             part.augmentation.pipeline(part.size)
         return self._loader(self.mixed, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
@@ -257,13 +256,13 @@ class MixtureSampler(EpochSampler):
         self.num_samples = sum(rounds)
         self.total_size = self.num_samples * num_replicas
 
-    def __iter__(self) -> Iterator[Any]:
+    def order(self) -> Iterable[int]:
+        """As `EpochSampler.order`."""
         labelled = self._share(self._order("labelled", self.num_labelled, self.epoch))
         others = self._share(self.num_labelled + self._others())
         # Face i of n belongs at (i + 1/2) / n of the epoch.
         places = [(np.arange(len(kind)) + 0.5) / len(kind) for kind in (labelled, others)]
-        mixed = np.concatenate([labelled, others])[np.argsort(np.concatenate(places), kind="stable")]
-        return ((self.epoch, index) for index in mixed.tolist())
+        return np.concatenate([labelled, others])[np.argsort(np.concatenate(places), kind="stable")].tolist()
 
     def _others(self) -> NDArray[np.int64]:
         """The part of this epoch of an endless row of shuffles of all others."""

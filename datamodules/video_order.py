@@ -7,13 +7,15 @@ ends before the others, its process goes on with batches of theirs: it decodes f
 Which frame a row is, and how it is augmented, does not depend on any of this.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler
+
+from datamodules.face_dataset import EpochSampler
 
 OPEN_VIDEOS = 8  # of which a loading process takes training frames in turn
 
@@ -67,7 +69,7 @@ class FramesInSequence(DistributedSampler[Any]):
         return len(self.rows)
 
 
-class ShuffledFrames(DistributedSampler[Any]):
+class ShuffledFrames(EpochSampler):
     """Training frames as (epoch, row): every n-th frame of each video from a random one on.
 
     A loading process has a few videos open and takes the next frame of a random one: the pool shuffles as a buffer of
@@ -103,7 +105,8 @@ class ShuffledFrames(DistributedSampler[Any]):
         total: Any = range(sum(self.counts))  # its length counts
         super().__init__(total, num_replicas=ranks, rank=rank, seed=seed, drop_last=True)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def order(self) -> Iterable[int]:
+        """As `EpochSampler.order`."""
         rng = np.random.default_rng((self.seed, self.epoch))  # all ranks draw the same
         chosen = [self._every(video, count, rng) for video, count in zip(self.videos, self.counts, strict=True)]
         order = rng.permutation(len(chosen)).tolist()
@@ -112,7 +115,7 @@ class ShuffledFrames(DistributedSampler[Any]):
         streams = balanced([len(rows) for rows in mine], self.workers)
         rng = np.random.default_rng((self.seed, self.epoch, self.rank))
         rows = woven([_mixed([mine[i] for i in places], rng) for places in streams if places], self.batch_size)
-        return ((self.epoch, row) for row in np.resize(rows, self.num_samples).tolist())
+        return np.resize(rows, self.num_samples).tolist()
 
     def _every(self, video: Rows, count: int, rng: np.random.Generator) -> Rows:
         first = rng.integers(min(self.every, len(video)))
