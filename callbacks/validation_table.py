@@ -12,7 +12,7 @@ from callbacks.results import further_table, result_table
 from callbacks.run_folder import RunFolder
 from datamodules.batch import LandmarkBatch
 from lightning_modules.metrics import face_metrics
-from lightning_modules.video.search import write_filters
+from lightning_modules.video.search import Chosen, write_filters
 
 
 class ValidationTable(Callback):
@@ -70,5 +70,7 @@ class ValidationTable(Callback):
         rows = [subset_row(name, size, values) for name, size in sizes.items() if size]
         Console().print(result_table(f"{title}, {len(faces)} faces", rows), soft_wrap=True)
         if filters:
-            file = write_filters(self.run.path, filters.chosen)
+            file = write_filters(
+                self.run.path, Chosen(filters.chosen, f"{filters.videos} videos of {data.validated_on}")
+            )
             Console().print(further_table(filters.table()), f"{file}, which test reads", sep="\n", soft_wrap=True)

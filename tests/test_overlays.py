@@ -1,5 +1,8 @@
 """Parts of configs, laid over a config, train."""
 
+import csv
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -38,6 +41,34 @@ def test_the_small_network_trains_a_step_on_wflw(tmp_path):
     assert cli.trainer.global_step == 1
     assert (type(cli.datamodule).__name__, cli.datamodule.size) == ("WFLW", 128)
     assert 1.9e6 < sum(p.numel() for p in cli.model.parameters()) < 2.1e6  # README's 2.0 M
+
+
+def test_recurrences_are_tested_side_by_side():
+    small = (*NARROW, "--data.init_args.size=64", "--data.init_args.num_workers=0")
+    run(
+        "fit",
+        "--config",
+        "ldeq_synthetic.yaml",
+        *small,
+        *STEP[1:],
+        "--trainer.max_epochs=1",
+        "--data.init_args.num_train=40",
+    )
+    videos = ("--config", "data/synthetic_videos.yaml", "--config", "ldeq_recurrences.yaml")
+    run(
+        "test",
+        "--name",
+        "ldeq_synthetic",
+        *videos,
+        *small[3:],
+        "--data.init_args.num_test=2",
+        "--data.init_args.frames=3",
+    )
+    with next(Path("runs/ldeq_synthetic/test").glob("*_videos.csv")).open(newline="") as file:
+        methods = [row["method"] for row in csv.DictReader(file)]
+    others = ["RwR, 1 iteration", "RwR, not moved", "RwR, 1 iteration, not moved"]
+    others += [f"Eq. 8, alpha {alpha}" for alpha in ("0.1", "1", "10")]
+    assert methods == ["each frame alone", "RwR", *others, "EMA 0.15", "EMA 0.3", "EMA 0.5"]
 
 
 def test_generated_faces_take_the_place_of_wflw():

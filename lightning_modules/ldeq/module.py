@@ -1,8 +1,9 @@
 """LDEQ: landmarks as the equilibrium of an hourglass cell (Micaelli et al. 2023, arXiv:2304.00600)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,8 +48,9 @@ class LDEQ(LandmarkModule):
             backward, and a cheap gradient is then as good as any.
         early_epochs: epochs of ``early_gradient``.
         evaluation_iterations: forward budget of validation, test and prediction.
+        evaluation_tolerance: relative residual at which these stop; None is the ``solver``'s.
         recurrence: what is made of the last frame's equilibrium in a video.
-        warp: whether that is moved to where the new crop sees it, where the crop moves. The released code does not.
+        compared: further recurrences that a test on videos measures beside it.
         loss: on the decoded points, or on the heatmaps, such as `lightning_modules.wasserstein_hrnet.Wasserstein`.
         lr: AdamW's peak learning rate, for the global batch (it is not rescaled with the number of GPUs).
         weight_decay: AdamW's.
@@ -73,8 +75,9 @@ class LDEQ(LandmarkModule):
         early_gradient: Gradient = SingleStep(),
         early_epochs: int = 2,
         evaluation_iterations: int = 10,
+        evaluation_tolerance: float | None = None,
         recurrence: Recurrence = EarlyStopping(),
-        warp: bool = True,
+        compared: Sequence[Recurrence] = (),
         loss: PointLoss | HeatmapLoss = MeanSquare(),
         lr: float = 1e-3,
         weight_decay: float = 1e-4,
@@ -91,10 +94,14 @@ class LDEQ(LandmarkModule):
         self.to(memory_format=torch.channels_last)  # 5 to 10 % faster convolutions on CPUs, more on GPUs
         self.solver, self.gradient = solver, gradient
         self.early_gradient, self.early_epochs = early_gradient, early_epochs
-        self.evaluation_solver = replace(solver, max_iterations=evaluation_iterations)
-        self.recurrence, self.warp = recurrence, warp
+        self.evaluation_solver = replace(
+            solver,
+            max_iterations=evaluation_iterations,
+            tolerance=solver.tolerance if evaluation_tolerance is None else evaluation_tolerance,
+        )
+        self.recurrence, self.compared = recurrence, tuple(compared)
         self.loss, self.lr, self.weight_decay, self.warmup = loss, lr, weight_decay, warmup
-        self.statistics = SolverStatistics(solver.tolerance)  # of validation or test
+        self.statistics = SolverStatistics(self.evaluation_solver.tolerance)  # of validation or test
         self._solved: Solution | None = None  # the last forward solve
         self._backward_solutions: list[Solution] = []
         self._residuals: dict[str, list[Tensor]] = {solve: [] for solve in DIVERGED}  # of this epoch's training steps
@@ -166,25 +173,30 @@ class LDEQ(LandmarkModule):
             self._solved = self.evaluation_solver(f, z0)
             return self.predict(self._solved.image)
 
-    @property
-    def recurrence_title(self) -> str:
-        """Such as ``RwR``."""
-        return self.recurrence.title + ("" if self.warp else ", not moved")
+    def recurrences(self) -> dict[str, "LDEQ | Following"]:
+        """See `LandmarkModule`."""
+        others = {each.title: Following(self, each) for each in self.compared if each != self.recurrence}
+        return {self.recurrence.title: self, **others}
 
-    def track(self, frame: Tensor, state: Tensor | None) -> tuple[LandmarkPrediction, Tensor]:
+    def track(
+        self, frame: Tensor, state: Tensor | None, recurrence: Recurrence | None = None
+    ) -> tuple[LandmarkPrediction, Tensor]:
         """A frame of each video, given the last frame's equilibrium (V, K, h, w); without one it is solved from zeros.
 
-        ``recurrence`` says how.
+        ``recurrence`` says how; None is the module's.
         """
         # Not in inference mode: a recurrence may differentiate the cell.
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(frame.device.type, enabled=False):
             f, z0 = self.inject(frame.clone())
-            z = self.evaluation_solver(f, z0).image if state is None else self.recurrence(f, state.clone(), self.solver)
+            if state is None:
+                z = self.evaluation_solver(f, z0).image
+            else:
+                z = (recurrence or self.recurrence)(f, state.clone(), self.evaluation_solver)
             return self.predict(z), z
 
-    def moved_state(self, state: Tensor, move: Tensor) -> Tensor:
+    def moved_state(self, state: Tensor, move: Tensor, recurrence: Recurrence | None = None) -> Tensor:
         """The maps resampled, zero where the last crop did not see; see `LandmarkModule`."""
-        return warped(state, move) if self.warp else state
+        return warped(state, move) if (recurrence or self.recurrence).warp else state
 
     def gradient_of(self, epoch: int) -> Gradient:
         """How this epoch differentiates the equilibrium."""
@@ -294,3 +306,21 @@ class LDEQ(LandmarkModule):
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class Following(NamedTuple):
+    """A module that follows videos by another recurrence than its own."""
+
+    module: LDEQ
+    recurrence: Recurrence
+
+    def init_state(self) -> None:
+        """See `LandmarkModule`."""
+
+    def track(self, frame: Tensor, state: Tensor | None) -> tuple[LandmarkPrediction, Tensor]:
+        """See `LandmarkModule`."""
+        return self.module.track(frame, state, self.recurrence)
+
+    def moved_state(self, state: Tensor, move: Tensor) -> Tensor:
+        """See `LandmarkModule`."""
+        return self.module.moved_state(state, move, self.recurrence)

@@ -16,9 +16,17 @@ from lightning_modules.heatmaps import cell_to_pixel, pixel_to_cell
 from lightning_modules.ldeq.network import STRIDE
 from lightning_modules.ldeq.solvers import Map, Solver, check_range
 
+EVALUATIONS = 25  # of the objective in an iteration of L-BFGS at most, which is what its line search allows
+
 
 class Recurrence(ABC):
-    """A way to find the maps of a frame."""
+    """A way to find the maps of a frame.
+
+    ``warp`` says whether the last equilibrium is moved to where the new crop sees it, where the crop moves. The
+    released code does not.
+    """
+
+    warp: bool
 
     @property
     @abstractmethod
@@ -34,23 +42,28 @@ class Recurrence(ABC):
 class EarlyStopping(Recurrence):
     """RwR: start from the last equilibrium and stop after a few iterations, which keeps what is found near it.
 
-    A frame that is almost the last one takes a single iteration: the residual is then below the solver's tolerance.
-    The iterations are evaluations of f; the released code's setting of 1 evaluates it twice.
+    Args:
+        iterations: evaluations of f at most; the released code's setting of 1 evaluates it twice.
+        tolerance: relative residual at which a frame is taken as the last one again, and a single evaluation is enough.
+        warp: see `Recurrence`.
     """
 
     iterations: int = 2
+    tolerance: float = 0.01
+    warp: bool = True
 
     def __post_init__(self) -> None:
-        check_range(self, iterations=(1, inf))
+        check_range(self, iterations=(1, inf), tolerance=(0, inf))
 
     @property
     def title(self) -> str:
         """As in the paper, where iterations are 2."""
-        return "RwR" + ("" if self.iterations == 2 else f", {self.iterations} iterations")
+        iterations = f", {self.iterations} iteration{'s' * (self.iterations > 1)}" if self.iterations != 2 else ""
+        return f"RwR{iterations}{'' if self.warp else ', not moved'}"
 
     def __call__(self, f: Map, last: Tensor, solver: Solver) -> Tensor:
         """See `Recurrence`."""
-        return replace(solver, max_iterations=self.iterations)(f, last).image
+        return replace(solver, max_iterations=self.iterations, tolerance=self.tolerance)(f, last).image
 
 
 @dataclass(frozen=True)
@@ -64,11 +77,13 @@ class Proximal(Recurrence):
         alpha: how much nearness to the last equilibrium is worth; 0 is the equilibrium next to it.
         iterations: of L-BFGS, each with a line search (strong Wolfe conditions).
         memory: of L-BFGS.
+        warp: see `Recurrence`.
     """
 
     alpha: float = 0.1
     iterations: int = 30
     memory: int = 10
+    warp: bool = True
 
     def __post_init__(self) -> None:
         check_range(self, alpha=(0, inf), iterations=(1, inf), memory=(1, inf))
@@ -76,7 +91,7 @@ class Proximal(Recurrence):
     @property
     def title(self) -> str:
         """With its weight."""
-        return f"Eq. 8, alpha {self.alpha:g}"
+        return f"Eq. 8, alpha {self.alpha:g}{'' if self.warp else ', not moved'}"
 
     def __call__(self, f: Map, last: Tensor, solver: Solver) -> Tensor:
         """See `Recurrence`; the solver is not used. Maps are cut off at 0, which a minimum may lie below."""
@@ -85,7 +100,11 @@ class Proximal(Recurrence):
     def _solve(self, f: Map, last: Tensor, row: int) -> Tensor:
         z, rows = last.clone().requires_grad_(), torch.tensor([row], device=last.device)
         descent = torch.optim.LBFGS(
-            [z], max_iter=self.iterations, history_size=self.memory, line_search_fn="strong_wolfe"
+            [z],
+            max_iter=self.iterations,
+            max_eval=EVALUATIONS * self.iterations,  # or else 1.25 an iteration, fewer than a line search may take
+            history_size=self.memory,
+            line_search_fn="strong_wolfe",
         )
 
         def closure() -> Tensor:
@@ -112,7 +131,9 @@ def warped(maps: Tensor, move: Tensor) -> Tensor:
         torch.arange(width, device=maps.device), torch.arange(height, device=maps.device), indexing="xy"
     )
     pixels = cell_to_pixel(torch.stack([x, y], dim=-1).to(maps.dtype), STRIDE)  # (h, w, 2)
-    cells = pixel_to_cell(torch.einsum("vij,hwj->vhwi", move[..., :2], pixels) + move[:, None, None, :, 2], STRIDE)
+    linear, offset = move[:, None, None, :, :2], move[:, None, None, :, 2]
+    # A sum of products: autocast would round a matrix product to bfloat16, a pixel
+    cells = pixel_to_cell((linear * pixels.unsqueeze(-2)).sum(dim=-1) + offset, STRIDE)
     grid = 2 * (cells + 0.5) / torch.tensor([width, height], device=maps.device) - 1
     return F.grid_sample(maps, grid.to(maps.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
 

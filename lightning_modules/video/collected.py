@@ -40,16 +40,15 @@ class CollectedVideos:
 
     def __init__(self, module: Any) -> None:
         self.module = module
-        self.tracker = Tracker(module)
-        self.tested = (ALONE, *([module.recurrence_title] if module.recurrence_title else []))
+        self.trackers = {title: Tracker(recurrence) for title, recurrence in module.recurrences().items()}
+        self.tested = (ALONE, *self.trackers)
         self._parts: dict[int, list[Video]] = {}
 
     @torch.no_grad()
     def put(self, batch: Any, alone: Tensor) -> None:
         """Add a `VideoBatch`, in whose frames these landmarks (V, T, N, 2) were found, each frame alone."""
-        found, crop = {ALONE: alone}, batch["crop"]
-        if self.module.recurrence_title:
-            found[self.module.recurrence_title] = self._tracked(batch)
+        tracked = {title: _tracked(tracker, batch) for title, tracker in self.trackers.items()}
+        found, crop = {ALONE: alone, **tracked}, batch["crop"]
         scale = torch.linalg.det(crop[..., :2]).abs().sqrt()  # pixels of the video per crop pixel
         in_video = {key: in_image(self.module.in_data_markup(points), crop).cpu() for key, points in found.items()}
         truth, norm = in_image(batch["landmarks"], crop).cpu(), (batch["norm"] * scale).cpu()
@@ -59,19 +58,6 @@ class CollectedVideos:
             columns = (column[row, kept] for column in (frame, valid, norm, truth))
             landmarks = {method: points[row, kept] for method, points in in_video.items()}
             self._parts.setdefault(video, []).append(Video._make([*columns, landmarks]))
-
-    def _tracked(self, batch: Any) -> Tensor:
-        """Landmarks (V, T, N, 2) in crop pixels by the module's recurrence."""
-        videos = batch["video"].tolist()
-        for video, begins in zip(videos, batch["start"].tolist(), strict=True):
-            if begins:
-                self.tracker.forget(video)
-        frames = zip(batch["image"].unbind(dim=1), batch["crop"].unbind(dim=1), strict=True)
-        found = torch.stack([self.tracker(image, crop, videos).landmarks for image, crop in frames], dim=1)
-        for video, ends in zip(videos, batch["end"].tolist(), strict=True):
-            if ends:
-                self.tracker.forget(video)  # a state is megabytes
-        return found
 
     def __iter__(self) -> Iterator[tuple[int, Video]]:
         """Each video of this process, whole, with its identity."""
@@ -90,3 +76,17 @@ class CollectedVideos:
             for method, metric in metrics.items():
                 metric.update(video.by(method, filters).unsqueeze(0).to(self.module.device), *given)
         return {method: metric.compute().cpu() for method, metric in metrics.items()}
+
+
+def _tracked(tracker: Tracker, batch: Any) -> Tensor:
+    """Landmarks (V, T, N, 2) in crop pixels of a `VideoBatch`, by a recurrence."""
+    videos = batch["video"].tolist()
+    for video, begins in zip(videos, batch["start"].tolist(), strict=True):
+        if begins:
+            tracker.forget(video)
+    frames = zip(batch["image"].unbind(dim=1), batch["crop"].unbind(dim=1), strict=True)
+    found = torch.stack([tracker(image, crop, videos).landmarks for image, crop in frames], dim=1)
+    for video, ends in zip(videos, batch["end"].tolist(), strict=True):
+        if ends:
+            tracker.forget(video)  # a state is megabytes
+    return found

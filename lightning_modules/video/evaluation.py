@@ -1,5 +1,6 @@
 """What a test on videos says beside the numbers of single frames, and which filters validation videos choose."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,14 @@ from torch import Tensor
 from lightning_modules.further import Table
 from lightning_modules.metrics import VIDEO_METRICS
 from lightning_modules.video.collected import ALONE, CollectedVideos, Video
-from lightning_modules.video.filters import Filter, MovingAverage
+from lightning_modules.video.filters import MovingAverage
+from lightning_modules.video.search import Chosen
 from lightning_modules.video.tables import method_table, trajectory_tables, video_table
 
 EMA = tuple(MovingAverage(weight) for weight in (0.15, 0.3, 0.5))  # the paper's, the one for HIH, and a strong one
 
 
-def video_tables(collected: CollectedVideos, data: Any, chosen: list[Filter]) -> dict[str, Table]:
+def video_tables(collected: CollectedVideos, data: Any, chosen: Chosen) -> dict[str, Table]:
     """Tables of a test; all ranks call it.
 
     Args:
@@ -23,11 +25,13 @@ def video_tables(collected: CollectedVideos, data: Any, chosen: list[Filter]) ->
         data: the datamodule.
         chosen: filters tested beside three moving averages.
     """
-    filters = [*EMA, *(smoothing for smoothing in chosen if smoothing not in EMA)]
+    filters = [*EMA, *(smoothing for smoothing in chosen.filters if smoothing not in EMA)]
+    by = f" {', '.join(each.title for each in chosen.filters)}: chosen by {chosen.by}." if chosen.filters else ""
     tables = collected.errors(filters)
     names, subsets = data.test_videos(tables[ALONE][:, 0].long().tolist())
     errors = {method: table[:, 1:].numpy() for method, table in tables.items()}
-    made = {"videos": method_table("", errors)}
+    whole = method_table("", errors)
+    made = {"videos": replace(whole, note=whole.note + by)}
     for subset, title in enumerate(data.subset_names):
         member = subsets[:, subset]
         if member.any() and not member.all():

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -58,14 +59,22 @@ def _means(table: Tensor) -> dict[str, float]:
     return dict(zip(VIDEO_METRICS, table[:, 1:].nanmean(dim=0).tolist(), strict=True))
 
 
-def write_filters(folder: Path, filters: Sequence[Filter]) -> Path:
-    """Note these filters in a run's folder."""
+class Chosen(NamedTuple):
+    """Filters that were chosen."""
+
+    filters: list[Filter]
+    by: str  # which videos
+
+
+def write_filters(folder: Path, chosen: Chosen) -> Path:
+    """Note chosen filters in a run's folder."""
     path = folder / FILE
-    path.write_text(json.dumps([{"kind": type(each).__name__, **asdict(each)} for each in filters], indent=1))
+    filters = [{"kind": type(each).__name__, **asdict(each)} for each in chosen.filters]
+    path.write_text(json.dumps({"chosen by": chosen.by, "filters": filters}, indent=1))
     return path
 
 
-def read_filters(folder: Path) -> list[Filter]:
+def read_filters(folder: Path) -> Chosen:
     """The filters of `write_filters`; none where there is no such file.
 
     Raises:
@@ -73,9 +82,9 @@ def read_filters(folder: Path) -> list[Filter]:
     """
     path = folder / FILE
     if not path.is_file():
-        return []
+        return Chosen([], "")
     try:
-        rows = json.loads(path.read_text())
-        return [KINDS[row.pop("kind")](**row) for row in rows]
+        content = json.loads(path.read_text())
+        return Chosen([KINDS[row.pop("kind")](**row) for row in content["filters"]], str(content["chosen by"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not as validate writes it ({error!r:.80}); run validate again") from error

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:  # it uses this room itself
-    from lightning_modules.base import LandmarkModule, LandmarkPrediction
+    from lightning_modules.base import LandmarkPrediction
 
 
 class Tracker:
@@ -17,10 +17,10 @@ class Tracker:
     call before goes on where it was. A video that has no state yet is begun cold.
 
     Args:
-        module: whose ``track`` is called.
+        module: whose ``track`` is called: a `LandmarkModule`, or what its ``recurrences`` hold.
     """
 
-    def __init__(self, module: "LandmarkModule") -> None:
+    def __init__(self, module: Any) -> None:
         self.module = module
         self._states: dict[int, tuple[Tensor, Tensor]] = {}  # of each video a row of the state, and the crop (2, 3)
 
@@ -65,9 +65,13 @@ def _where(flags: Tensor) -> list[int]:
 
 
 def _from_crop_to_crop(crop: Tensor, before: Tensor) -> Tensor:
-    """The affines (V, 2, 3) between pixels of the crops, whose own lead to pixels of the video."""
+    """The affines (V, 2, 3) between pixels of the crops, whose own lead to pixels of the video.
+
+    A sum of products, as in `in_image`.
+    """
     inverse = torch.linalg.inv(before[..., :2])
-    return inverse @ torch.cat([crop[..., :2], crop[..., 2:] - before[..., 2:]], dim=-1)
+    shifted = torch.cat([crop[..., :2], crop[..., 2:] - before[..., 2:]], dim=-1)
+    return (inverse.unsqueeze(-1) * shifted.unsqueeze(-3)).sum(dim=-2)
 
 
 def in_image(points: Tensor, crop: Tensor) -> Tensor:

@@ -86,10 +86,9 @@ def recurrences(module: LDEQ, videos: list[Video], rounds: int) -> None:
         COLD: (EarlyStopping(), cold),
         "RwR, 1 iteration": (EarlyStopping(1), tracked),
         "RwR, 2 iterations": (EarlyStopping(2), tracked),
-        "warm, to 1e-3": (EarlyStopping(50), tracked),
+        "warm, to 1e-3": (EarlyStopping(50, tolerance=1e-3), tracked),
     }
-    module.solver = replace(module.solver, tolerance=1e-3)
-    module.evaluation_solver = replace(module.solver, max_iterations=50)
+    module.evaluation_solver = replace(module.solver, tolerance=1e-3, max_iterations=50)
     metrics = {way: video_metrics(()) for way in ways}
     times: dict[str, list[float]] = defaultdict(list)
     counted, evaluations = Counted(module), dict.fromkeys(ways, 0)

@@ -134,7 +134,64 @@ def test_tracking_by_eq_8_works_in_inference_mode():
 def test_the_state_is_moved_unless_it_is_not_to_be():
     state, move = torch.rand(1, 3, 8, 8), torch.tensor([[[1.0, 0.0, 8.0], [0.0, 1.0, 0.0]]])
     torch.testing.assert_close(small().moved_state(state, move), warped(state, move))
-    assert small(warp=False).moved_state(state, move) is state
+    assert small(recurrence=EarlyStopping(warp=False)).moved_state(state, move) is state
+
+
+def test_others_are_compared_beside_the_modules_own():
+    others = [EarlyStopping(1), EarlyStopping(warp=False), EarlyStopping(), Proximal(2.0, warp=False)]
+    module = small(compared=others, evaluation_tolerance=0.0, evaluation_iterations=5)
+    found = module.recurrences()
+    assert list(found) == ["RwR", "RwR, 1 iteration", "RwR, not moved", "Eq. 8, alpha 2, not moved"]
+    assert found["RwR"] is module
+    frame = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    _, state = module.track(frame, None)
+    for title, recurrence in zip(("RwR, 1 iteration", "RwR, not moved"), others, strict=False):
+        (tracked, after), own = found[title].track(frame, state), small(recurrence=recurrence)
+        own.load_state_dict(module.state_dict())
+        expected, kept = own.track(frame, state)
+        torch.testing.assert_close(tracked.landmarks, expected.landmarks)
+        torch.testing.assert_close(after, kept)
+    move = torch.tensor([[[1.0, 0.0, 8.0], [0.0, 1.0, 0.0]]] * 2)
+    assert found["RwR, not moved"].moved_state(state, move) is state
+    torch.testing.assert_close(found["RwR, 1 iteration"].moved_state(state, move), warped(state, move))
+    assert found["RwR"].init_state() is None
+
+
+def test_evaluation_has_its_own_tolerance():
+    module = small(solver=Anderson(4, tolerance=0.1), evaluation_tolerance=1e-4)
+    assert (module.solver.tolerance, module.evaluation_solver.tolerance) == (0.1, 1e-4)
+    assert small(solver=Anderson(4, tolerance=0.1)).evaluation_solver.tolerance == 0.1
+
+
+def test_coordinates_stay_whole_under_autocast():
+    """bfloat16 has 8 bits: places in a 256-pixel image would be half a pixel and more off."""
+    maps = torch.zeros(1, 1, 64, 64)
+    maps[0, 0, 20, 50] = 1
+    move = torch.tensor([[[1.01, 0.02, 3.3], [-0.02, 0.99, -2.7]]])
+    with torch.autocast("cpu", torch.bfloat16):
+        moved = warped(maps, move)
+    torch.testing.assert_close(moved, warped(maps, move))
+
+
+@pytest.mark.parametrize("iterations", [3, 12])
+def test_l_bfgs_makes_the_iterations_it_is_asked_for(monkeypatch, iterations):
+    made = []
+
+    class Counted(torch.optim.LBFGS):
+        def step(self, closure):
+            super().step(closure)
+            made.append(self.state[self._params[0]]["n_iter"])
+
+    monkeypatch.setattr(torch.optim, "LBFGS", Counted)
+    torch.manual_seed(0)
+    rotation = torch.linalg.qr(torch.randn(64, 64))[0]
+    spread = rotation @ torch.diag(torch.logspace(-2, 0, 64)) @ rotation.T
+
+    def f(z, rows):
+        return z - (z.flatten(1) @ spread).sin().view_as(z)
+
+    Proximal(0.0, iterations)(f, torch.rand(1, 1, 8, 8), Anderson())
+    assert made == [iterations]
 
 
 @pytest.mark.parametrize(

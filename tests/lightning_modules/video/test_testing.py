@@ -102,11 +102,12 @@ def test_the_report_shows_scatter_and_trajectories(experiment):
 def test_validate_chooses_filters_that_test_then_has(experiment, capsys):
     run("validate", "--name", "run")
     said = capsys.readouterr().out
-    chosen = read_filters(Path("runs/run"))
+    chosen, by = read_filters(Path("runs/run"))
     assert [type(each).__name__ for each in chosen] == ["MovingAverage", "SavitzkyGolay", "OneEuro"]
     for each in chosen:
         assert each.title in said
     run("test", "--name", "run")
+    assert f": chosen by {by}." in " ".join(capsys.readouterr().out.split())
     methods = [row["method"] for row in rows_of("videos")]
     assert methods[:2] == ["each frame alone", "RwR"]
     assert set(methods) == {"each frame alone", "RwR", "EMA 0.15", "EMA 0.3", "EMA 0.5", *(e.title for e in chosen)}
