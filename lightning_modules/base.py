@@ -117,11 +117,15 @@ class LandmarkModule(LightningModule):
         self.print(f"note: predicted landmarks are converted from {self.markup} to {data.markup.name}")
 
     def in_data_markup(self, landmarks: Tensor) -> Tensor:
-        """Landmarks (..., N, 2) in input pixels as those (..., T, 2) of the data's markup."""
+        """Landmarks (..., N, 2) in input pixels as those (..., T, 2) of the data's markup.
+
+        A sum of products: autocast would round a matrix product to bfloat16, half a pixel.
+        """
         if self._map_weights is None:
             return landmarks
-        weights = self._map_weights.to(landmarks.device)  # they apply from the image's corner: `MarkupMap.points`
-        return torch.einsum("ctn,...nc->...tc", weights, landmarks.float() + 0.5) - 0.5
+        weights = self._map_weights.to(landmarks.device).movedim(0, -1)  # (T, N, 2)
+        # They apply from the image's corner: `MarkupMap.points`
+        return (weights * (landmarks.float() + 0.5).unsqueeze(-3)).sum(dim=-2) - 0.5
 
     def mean_landmarks(self, side: int) -> Tensor:
         """The mean shape (T, 2) in input pixels and the data's markup, for inputs of this side."""
@@ -241,10 +245,9 @@ class LandmarkModule(LightningModule):
         filters = list(candidates())
         return Tried(filters, self.videos.errors(filters))
 
-    @property
-    def recurrence_title(self) -> str:
-        """What ``track`` makes of the state, for tables; empty where it makes nothing of it."""
-        return ""
+    def recurrences(self) -> Mapping[str, Any]:
+        """What follows videos otherwise than frame by frame, by its title in tables; it has the methods below."""
+        return {}
 
     def init_state(self) -> Any:
         """State of a video before its first frame; None for methods that look at each frame alone."""
