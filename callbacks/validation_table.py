@@ -71,6 +71,6 @@ class ValidationTable(Callback):
         Console().print(result_table(f"{title}, {len(faces)} faces", rows), soft_wrap=True)
         if filters:
             file = write_filters(
-                self.run.path, Chosen(filters.chosen, f"{filters.videos} videos of {data.validated_on}")
+                self.run.path, Chosen(filters.chosen, f"validation videos of {data.validated_on} ({filters.videos})")
             )
             Console().print(further_table(filters.table()), f"{file}, which test reads", sep="\n", soft_wrap=True)

@@ -107,7 +107,9 @@ def test_validate_chooses_filters_that_test_then_has(experiment, capsys):
     for each in chosen:
         assert each.title in said
     run("test", "--name", "run")
-    assert f": chosen by {by}." in " ".join(capsys.readouterr().out.split())
+    about = json.loads(next(Path("runs/run/test").glob("*.json")).read_text())
+    assert about["tables"]["videos"]["note"].endswith(": chosen by validation videos of 300VW (1).")
+    assert by == "validation videos of 300VW (1)"
     methods = [row["method"] for row in rows_of("videos")]
     assert methods[:2] == ["each frame alone", "RwR"]
     assert set(methods) == {"each frame alone", "RwR", "EMA 0.15", "EMA 0.3", "EMA 0.5", *(e.title for e in chosen)}
