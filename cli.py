@@ -26,6 +26,7 @@ from callbacks.options import add_options
 from callbacks.pinned import pinned_callbacks
 from callbacks.quiet import silence
 from callbacks.run_folder import RunFolder, name_changes, name_training_changes
+from callbacks.slurm.job import job_plugins, job_size
 from callbacks.weights_and_biases import wandb_logger
 
 
@@ -90,9 +91,9 @@ class LandmarkCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = callbacks
         return super().instantiate_trainer(
             logger=[*loggers, *_listed(trainer.logger)],
-            plugins=[CheckpointFiles(), *_listed(trainer.plugins)],
+            plugins=[CheckpointFiles(), *job_plugins(), *_listed(trainer.plugins)],
             default_root_dir=self.run.path,
-            **kwargs,
+            **{**job_size(), **kwargs},
         )
 
     def before_test(self) -> None:

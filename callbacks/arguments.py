@@ -24,6 +24,7 @@ COMMANDS = {  # that are not Lightning's
     "inspect": "check a dataset: counts, images, landmarks, duplicates, left and right; draw its faces",
     "report": "put runs side by side on one page",
     "oracle": "annotate videos by what several runs say together, in WFLW-V's format; or rank a dataset's",
+    "submit": "train as a job of Slurm, on any number of nodes and GPUs",
 }
 COMMAND = ("python", "cli.py")
 OWN_FILES = "datamodules.own_files.OwnFiles"
@@ -60,6 +61,7 @@ def usage() -> str:
             "       python cli.py inspect --config NAME [--out FOLDER] [--option VALUE]",
             "       python cli.py report RUN [RUN ...]",
             "       python cli.py oracle --members RUN RUN ... --data.path FOLDER --out FOLDER",
+            "       python cli.py submit --config NAME --nodes N --gpus M [--dry-run] [--option VALUE]",
             "",
             *lines,
             "",

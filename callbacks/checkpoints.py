@@ -1,6 +1,9 @@
 """Checkpoint files: what is kept of a run, written so that a killed process leaves no half of one."""
 
+import errno
 import math
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,12 +56,27 @@ class CheckpointFiles(CheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint.
+
+        Raises:
+            OSError: it cannot be written, mostly for want of space; the one before is left as it was.
+        """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        torch.save(checkpoint, partial)
-        partial.replace(path)
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())  # or else a machine that goes down may keep the new name and no content
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:  # torch's writer names neither file nor reason
+            reason = _write_error(path.parent, error)
+            partial.unlink(missing_ok=True)
+            kept = "the one before is kept" if path.is_file() else "there is none yet"
+            raise OSError(
+                f"{path}: {reason}; {kept}. Make room, or mend the disk, and continue with --resume"
+            ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -69,6 +87,13 @@ class CheckpointFiles(CheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete a checkpoint."""
         Path(path).unlink(missing_ok=True)
+
+
+def _write_error(folder: Path, error: Exception) -> str:
+    """Why a file could not be written to a folder."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return os.strerror(errno.ENOSPC) if shutil.disk_usage(folder).free < 2**20 else str(error).splitlines()[0]
 
 
 class BestAndLast(Checkpoint):

@@ -8,6 +8,7 @@ MODULES = {
     "inspect": "callbacks.inspection.command",
     "report": "callbacks.report",
     "oracle": "callbacks.oracle.command",
+    "submit": "callbacks.slurm.command",
 }
 
 

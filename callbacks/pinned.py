@@ -6,7 +6,7 @@ from typing import Any
 from lightning import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor
 
-from callbacks.arguments import Arguments
+from callbacks.arguments import Arguments, UsageError
 from callbacks.changed_options import ChangedOptions
 from callbacks.checkpoints import BestAndLast
 from callbacks.device import Device
@@ -38,8 +38,17 @@ def pinned_callbacks(
     checkpoint: str | None,
     smoothing: Filter | None,
 ) -> list[Callback]:
-    """The callbacks of a subcommand, in the order they are called; it begins with the weights of ``checkpoint``."""
-    always = [Stopping(run), Device(), *([] if arguments.resume else [OtherCrops()])]
+    """The callbacks of a subcommand, in the order they are called; it begins with the weights of ``checkpoint``.
+
+    Raises:
+        UsageError: landmarks are to be smoothed where there are no videos of the user's own.
+    """
+    if smoothing and not (arguments.subcommand == "predict" and arguments.own_files):
+        raise UsageError(
+            f"--smooth ({smoothing.title}) does nothing in {arguments.subcommand} here: it smooths videos in predict "
+            "--data.path FILE; leave it out"
+        )
+    always: list[Callback] = [Stopping(run), Device(), *([] if arguments.resume else [OtherCrops()])]
     changed = result_changes(Path(checkpoint), settings) if checkpoint and arguments.subcommand != "fit" else {}
     if arguments.subcommand == "test":
         return [*always, Results(run, changed), RunReport(run)]
@@ -49,6 +58,10 @@ def pinned_callbacks(
         return [*always, Predictions(run, changed)]
     if arguments.subcommand == "validate":
         return [*always, ValidationTable(run)]
+    if settings["wandb"]:
+        from callbacks.wandb_record import WandbRecord  # W&B takes a second to import
+
+        always.append(WandbRecord(run, settings["wandb_checkpoints"]))
     seed, trainer, divergence = settings["seed_everything"], settings["trainer"], StopOnDivergence()
     return [
         GatherEpochMetrics(),

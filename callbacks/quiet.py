@@ -26,6 +26,7 @@ WARNINGS = (
     ".*resuming from a checkpoint that ended before the epoch ended",  # samplers go on where it was
     ".*is not supported by the model summary",  # only its guess of megabytes
     r"\s*(skip_none parameter|By default only one Jsonargparse)",  # Lightning's own use of jsonargparse
+    ".*`srun` command is available on your system but is not used",  # a node of a cluster may be used by hand
     ".*when using `ckpt_path`, callbacks used to create the checkpoint",  # those of training are not those of testing
 )
 

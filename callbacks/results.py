@@ -138,12 +138,14 @@ class Results(Callback):
         stem.parent.mkdir(parents=True, exist_ok=True)
         rows = [subset_row(name, size, values) for name, size in sizes.items()]
         write_rows(_file(stem, ".csv"), [{**row, "normalizer": data.normalizer, "box": data.box} for row in rows])
-        write_rows(_file(stem, "_ced.csv"), curve_rows(tables))
+        curves = curve_rows(tables)
+        write_rows(_file(stem, "_ced.csv"), curves)
         mean_face = None
         if MEAN_SHAPE in tables:
             mean_face = (pl_module.mean_landmarks(data.size) + 0.5) / data.size
         write_rows(_file(stem, "_landmarks.csv"), landmark_rows(tables, mean_face))
-        write_rows(_file(stem, "_faces.csv"), face_rows(dataset.faces, numbers))
+        listed = face_rows(dataset.faces, numbers)
+        write_rows(_file(stem, "_faces.csv"), listed)
         for name, table in further.tables.items():
             write_rows(_file(stem, f"_{name}.csv"), table.rows)
         for name, picture in further.pictures.items():
@@ -154,8 +156,9 @@ class Results(Callback):
         sheet.save(_file(stem, "_overlays.png"))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                sheets = [_file(stem, f"_{name}.png") for name in ("overlays", *further.pictures)]
-                logger.log_image(f"test/{stem.name}", [str(file) for file in sheets])
+                from callbacks.wandb_results import log_results  # W&B takes a second to import
+
+                log_results(logger.experiment, stem, rows, curves, listed, drawn, sheet, further)
         norm = sum(share for _, share, _ in faces.values()) / len(faces)
         self.meaning = meaning(self.run, trainer, pl_module, self.moment, len(faces), norm, drawn, within)
         self.meaning |= further_meaning(further)

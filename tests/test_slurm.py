@@ -1,0 +1,222 @@
+"""Trainings as jobs of a real Slurm on this machine: two nodes, signals, queued again, killed, arrays, a full disk."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Callback
+
+from callbacks.arguments import UsageError
+from callbacks.slurm.command import main as submit
+from tests.experiment import ROOT, descendants, run, weights, write_experiment
+from tests.slurm_cluster import Cluster, why_not
+
+CPU = ("--gpus", "0", "--cpus", "1", "--sbatch", "open-mode=append")
+BESIDE = ("--config", "tiny.yaml", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
+
+
+class Slow(Callback):
+    """Takes its time over each batch, and says where it is by making files."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        time.sleep(float(os.environ.get("SLOW", "0")))
+        if trainer.current_epoch == 1 and batch_idx == 0:
+            Path(trainer.default_root_dir, f"training-{trainer.global_rank}").write_text(str(os.getpid()))
+
+    def on_fit_end(self, trainer, pl_module):
+        Path(trainer.default_root_dir, "ended").touch()
+        time.sleep(float(os.environ.get("SLOW_END", "0")))
+
+
+class FillDisk(Callback):
+    """Leaves no place for another checkpoint after the first epoch."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            subprocess.run(
+                ["dd", "if=/dev/zero", f"of={trainer.default_root_dir}/filler"], capture_output=True, check=False
+            )
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    """The cluster."""
+    if reason := why_not():
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="slurm"))  # not pytest's, whose names are too long for a socket
+    cluster = Cluster(folder / "c")
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def folder(slurm, tmp_path, monkeypatch):
+    """A folder with the experiment, in which jobs are submitted."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "SLURM_CONF": str(slurm.conf),
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1",  # the nodes' names are known to nobody else
+        "GLOO_SOCKET_IFNAME": "lo",
+    }.items():
+        monkeypatch.setenv(name, value)
+    write_experiment(tmp_path, max_epochs=3, callbacks=[{"class_path": f"{__name__}.Slow"}])
+    return tmp_path
+
+
+def submitted(capsys, *words):
+    """The number of a job."""
+    submit([*BESIDE, *CPU, *words])
+    return re.search(r"job (\d+) trains", capsys.readouterr().err)[1]
+
+
+def appears(path, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not Path(path).exists():
+        assert time.monotonic() < deadline, [log.read_text() for log in Path("runs").glob("*/slurm-*.out")]
+        time.sleep(0.05)
+    return Path(path)
+
+
+def said(name="tiny"):
+    return "".join(log.read_text() for log in sorted(Path("runs", name).glob("slurm-*.out")))
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_two_nodes_train_as_two_processes_do(slurm, folder, capsys):
+    job = submitted(capsys, "--nodes", "2")
+    assert slurm.wait(job) == "COMPLETED", said()
+    assert slurm.state(job)["NumNodes"] == "2"
+    words = ("--name", "local", "--trainer.devices=2", "--trainer.strategy=ddp")
+    done = subprocess.run(
+        ["python", str(ROOT / "cli.py"), "fit", *BESIDE, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert same(weights("runs/tiny"), weights("runs/local"))
+    assert len(list(Path("runs/tiny").glob("**/*.ckpt"))) == 2  # best and last, of rank 0 alone
+    assert "num_nodes: 1" in Path("runs/tiny/config.yaml").read_text()  # a test on a laptop does not wait for nodes
+    assert said().count("epoch 2: val/nme") == 1
+
+
+def test_a_job_that_is_asked_saves_is_queued_again_and_ends_as_an_uninterrupted_one(slurm, folder, capsys, monkeypatch):
+    run("fit", *BESIDE, "--name", "whole", "--trainer.callbacks+=tests.test_slurm.Slow")
+    monkeypatch.setenv("SLOW", "0.5")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    job = submitted(capsys, "--wandb", "tests")
+    appears("runs/tiny/training-0")
+    slurm.run("scancel", "--signal=USR1", job)
+    assert slurm.wait(job) == "COMPLETED", said()
+    assert slurm.state(job)["Restarts"] == "1"
+    assert "stopped by SIGUSR1; run tiny keeps what it has done of epoch 1; continue it with: " in said()
+    assert same(weights("runs/whole"), weights("runs/tiny"))
+    parts = [path.name.rpartition("-")[2] for path in Path("runs/tiny/wandb").glob("offline-run-*")]
+    assert parts == ["tiny", "tiny"]  # one run of W&B in two parts
+
+
+def test_a_signal_while_it_starts_only_queues_it_again(slurm, folder, capsys):
+    job = submitted(capsys)
+    slurm.wait(job, ("RUNNING",))
+    time.sleep(1.0)  # Python is starting, or imports
+    slurm.run("scancel", "--signal=USR1", job)
+    assert slurm.wait(job) == "COMPLETED", said()
+    assert slurm.state(job)["Restarts"] == "1", said()
+    assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
+
+
+def test_a_signal_after_the_end_does_nothing(slurm, folder, capsys, monkeypatch):
+    monkeypatch.setenv("SLOW_END", "3")
+    job = submitted(capsys)
+    appears("runs/tiny/ended")
+    slurm.run("scancel", "--signal=USR1", job)
+    assert slurm.wait(job) == "COMPLETED", said()
+    assert slurm.state(job)["Restarts"] == "0"
+
+
+def test_a_preempted_job_goes_on(slurm, folder, capsys, monkeypatch):
+    monkeypatch.setenv("SLOW", "0.5")
+    job = submitted(capsys, "--nodes", "2")
+    appears("runs/tiny/training-0")
+    slurm.run("scontrol", "requeue", job)  # SIGTERM, and SIGKILL after KillWait
+    assert slurm.wait(job) == "COMPLETED", said()
+    assert "Restored all states from the checkpoint" in said()
+    assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3 * (17 // 2 // 4)
+
+
+def test_a_killed_process_ends_the_job_which_is_continued(slurm, folder, capsys, monkeypatch):
+    monkeypatch.setenv("SLOW", "0.5")
+    job = submitted(capsys, "--nodes", "2")
+    os.kill(int(appears("runs/tiny/training-1").read_text()), signal.SIGKILL)
+    assert slurm.wait(job, seconds=60) == "FAILED", said()  # the other process does not wait for ever
+    with pytest.raises(UsageError, match=r"run runs/tiny exists; add --resume to go on with it"):
+        submitted(capsys)
+    assert slurm.wait(submitted(capsys, "--nodes", "2", "--resume")) == "COMPLETED", said()
+    assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
+
+
+def test_of_two_jobs_with_one_name_one_trains(slurm, folder, capsys, monkeypatch):
+    monkeypatch.setenv("SLOW", "0.5")
+    jobs = [submitted(capsys), submitted(capsys)]
+    assert sorted(slurm.wait(job) for job in jobs) == ["COMPLETED", "FAILED"], said()
+    assert "another process is training run tiny; wait for its end or choose another --name" in said()
+    with Path("runs/tiny/metrics.csv").open(newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file) if row["val/nme"]] == ["0", "1", "2"]
+
+
+def test_seeds_are_an_array_of_jobs(slurm, folder, capsys):
+    job = submitted(capsys, "--seeds", "3,5")
+    for seed in (3, 5):
+        assert slurm.wait(f"{job}_{seed}") == "COMPLETED", said(f"tiny-seed{seed}")
+        assert f"seed_everything: {seed}\n" in Path(f"runs/tiny-seed{seed}/config.yaml").read_text()
+    assert not same(weights("runs/tiny-seed3"), weights("runs/tiny-seed5"))
+
+
+def test_a_disk_that_is_full_keeps_the_last_good_checkpoint(slurm, folder, capsys):
+    small = folder / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(small)], check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        write_experiment(folder, max_epochs=3, callbacks=[{"class_path": f"{__name__}.FillDisk"}])
+        job = submitted(capsys, "--runs", str(small))
+        assert slurm.wait(job) == "FAILED"
+        told = Path(small, f"tiny/slurm-{job}.out").read_text()
+        assert "last.ckpt: No space left on device; " in told
+        assert torch.load(small / "tiny/checkpoints/last.ckpt", weights_only=True)["epoch"] == 0
+        assert not list(small.glob("tiny/checkpoints/*.partial"))
+    finally:
+        subprocess.run(["umount", str(small)], check=False)
+
+
+def test_a_time_limit_is_announced(slurm, folder, capsys, monkeypatch):
+    """The lines that ask Slurm for the signal and for another turn, as it understood them."""
+    monkeypatch.setenv("SLOW", "0.5")
+    job = submitted(capsys, "--time", "10")
+    told = slurm.run("scontrol", "show", "job", job)
+    slurm.run("scancel", job)
+    assert "Requeue=1" in told
+    assert "TimeLimit=00:10:00" in told
+    assert "Signal=10@120" in told or "USR1@120" in told
+
+
+def test_descendants_are_gone(slurm):
+    """No process of a job outlives it."""
+    for daemon in slurm.processes[2:]:
+        assert not [
+            pid for pid in descendants(daemon.pid) if Path(f"/proc/{pid}/cmdline").read_bytes().find(b"cli.py") > 0
+        ]
