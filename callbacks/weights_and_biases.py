@@ -30,7 +30,7 @@ def wandb_logger(run: RunFolder, project: str, settings: Mapping[str, Any]) -> W
         project=project,
         name=run.name,
         id=re.sub(r"[^\w.-]", "-", run.name),
-        save_dir=run.path,
+        save_dir=run.path.absolute(),  # W&B's own process may have begun in another folder
         resume="allow",
         mode=wandb_mode(),
         config=dict(settings),

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import tracemalloc
+from fractions import Fraction
 from pathlib import Path
+from weakref import WeakSet
 
 import av
 import numpy as np
@@ -10,8 +13,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from callbacks.own_files.predictions import FilePredictions
 from datamodules import own_files
 from datamodules.face_detector import Detections
+from lightning_modules.video.following import Follower
 from tests.drawn_videos import write_video
 from tests.experiment import run
 from tests.lightning_modules.video.squares import picture
@@ -119,7 +124,7 @@ def test_what_is_done_is_not_done_again(predict, capsys):
     Image.fromarray(picture((30, 30, 80, 80))).save("mine/later.png")
     predict("--data.path", "mine")
     assert table.stat().st_mtime_ns == before
-    assert "1 of 4 files were predicted before" in capsys.readouterr().err
+    assert "2 of 4 files were predicted before" in capsys.readouterr().err  # a table's last frame is made again
     names = [row["file"] for row in rows_of(table.with_name("images.csv"))]
     assert sorted(names) == ["later.png", "one.png", "sub/none.jpg"]
 
@@ -138,6 +143,50 @@ def test_predictions_are_not_continued_with_other_detections(predict, monkeypatc
     with pytest.raises(SystemExit):
         predict("--data.path", "mine/clip.mp4", "--data.out", "made", "--data.threshold=0.4")
     assert "made holds predictions with another long_side (320, now 640)" in capsys.readouterr().err
+
+
+def test_predictions_are_not_continued_with_edited_boxes(predict, capsys):
+    words = ("--data.path", "mine/clip.mp4", "--data.out", "made", "--data.boxes", "boxes.csv")
+    Path("boxes.csv").write_text("file,left,top,right,bottom\nclip.mp4,10,30,70,90\n")
+    predict(*words)
+    predict(*words)
+    Path("boxes.csv").write_text("file,left,top,right,bottom\nclip.mp4,10,30,70,95\n")
+    with pytest.raises(SystemExit):
+        predict(*words)
+    assert "made holds predictions with another content of boxes (" in capsys.readouterr().err
+
+
+def test_predictions_with_boxes_are_continued_when_a_file_is_done(predict, capsys):
+    boxes = ["clip.mp4,15,35,65,85", "one.png,45,35,95,85", "later.png,25,25,85,85"]
+    Path("boxes.csv").write_text("\n".join(["file,left,top,right,bottom", *boxes]))
+    Image.fromarray(picture((30, 30, 80, 80))).save("mine/later.png")
+    words = ("--data.path", "mine", "--data.boxes", "boxes.csv", "--data.out", "made", "--data.overlays=false")
+    predict(*words)
+    Path("made/images.csv").unlink()
+    predict(*words)
+    assert "1 of 4 files were predicted before" in capsys.readouterr().err
+    names = [row["file"] for row in rows_of(Path("made/images.csv")) if row["face"]]
+    assert names == ["later.png", "one.png"]
+
+
+def test_boxes_are_of_all_files_whoever_takes_some_away(files):
+    Path("boxes.csv").write_text("file,left,top,right,bottom\nclip.mp4,15,35,65,85\n")
+    data = own_files.OwnFiles("mine", boxes=Path("boxes.csv"), num_workers=0)
+    data.setup("predict")
+    data.sources = [source for source in data.sources if source.still]
+    assert [item.source.name for item in data.predict_dataloader() if item.last] == ["one.png", "sub/none.jpg"]
+
+
+def test_what_was_written_among_the_files_is_not_predicted(predict, capsys):
+    for out in ("mine/found", "mine", "."):
+        words = ("--data.path", "mine" if out != "." else ".", "--data.out", out)
+        predict(*words)
+        Path(out, "clip.mp4.csv" if out != "." else "mine/clip.mp4.csv").unlink()
+        predict(*words)
+        assert not [path for path in Path().rglob("*_overlay*_overlay*") if path.is_file()]
+        names = {row["file"].removeprefix("mine/") for row in rows_of(Path(out, "images.csv"))}
+        assert names == {"one.png", "sub/none.jpg"}
+    assert "overlay" not in capsys.readouterr().err
 
 
 def test_an_interrupted_video_is_continued(predict, monkeypatch):
@@ -200,6 +249,103 @@ def test_landmarks_of_videos_may_be_smoothed(predict):
     assert np.abs(last - found_at(WHERE[-1]))[:, 0].mean() > 8  # a steady 3 pixels a frame lag by 12
     with pytest.raises(SystemExit):
         predict("--data.path", "mine/clip.mp4")  # would continue with another filter
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fit",),
+        ("validate", "--ckpt_path", "none.ckpt"),
+        ("test", "--ckpt_path", "none.ckpt"),
+        ("predict", "--ckpt_path", "none.ckpt"),
+    ],
+)
+def test_nothing_else_is_smoothed(files, capsys, monkeypatch, words):
+    from callbacks import run_folder
+
+    monkeypatch.setattr(run_folder.RunFolder, "weights", lambda self, wanted: None)
+    with pytest.raises(SystemExit):
+        run(words[0], "--config", "squares.yaml", "--smooth=lightning_modules.video.filters.OneEuro", *words[1:])
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("error: --smooth (One Euro ")
+    assert f" does nothing in {words[0]} here" in said
+    assert not Path("runs/squares/config.yaml").exists()
+
+
+def test_the_follower_is_told_the_rate_of_each_frame(predict, monkeypatch):
+    ticks, told = [0, 1, 2, 12, 13, 14], []
+    with av.open("mine/uneven.mp4", "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 200, 160, "yuv420p"
+        for tick in ticks:
+            frame = av.VideoFrame.from_ndarray(picture(WHERE[tick]), "rgb24")
+            frame.pts = tick
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    original = Follower.__call__
+
+    def noted(self, *given):
+        told.append(self.rate)
+        return original(self, *given)
+
+    monkeypatch.setattr(Follower, "__call__", noted)
+    predict("--data.path", "mine/uneven.mp4")
+    assert told[1:] == pytest.approx([25, 25, 2.5, 25, 25], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("before", "seconds", "rate"), [(None, 0.3, 30.0), (1.0, 1.0, 30.0), (1.0, 1.25, 4.0), (0.0, 1e6, 0.1)]
+)
+def test_rates_are_by_the_times_of_frames(before, seconds, rate):
+    assert own_files.rate_since(before, seconds, 30.0) == rate
+    assert own_files.rate_since(1.0, 1.0 + 1e-7, 30.0) == own_files.rate_since(None, 0.0, 90_000.0) == 1000
+
+
+def test_landmarks_are_where_a_player_shows_them(predict):
+    """Of a video whose pixels are twice as wide as they are high."""
+    with av.open("mine/wide.mp4", "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 200, 160, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        for box in WHERE[:5]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(box), "rgb24")))
+        container.mux(stream.encode())
+    predict("--data.path", "mine/wide.mp4", "--data.out", "made")
+    (last,) = rows_of(Path("made/wide.mp4.csv"))[4:]
+    x0, y0, x1, y1 = WHERE[4]
+    np.testing.assert_allclose(corners(last), found_at((2 * x0, y0, 2 * x1 + 1, y1)), atol=4)
+    with av.open("made/wide.mp4_overlay.mp4") as container:
+        assert {(frame.width, frame.height) for frame in container.decode(video=0)} == {(400, 160)}
+        assert container.streams.video[0].sample_aspect_ratio in (None, 1)
+
+
+def test_memory_does_not_grow_with_the_length_of_a_video(predict, monkeypatch):
+    """Frames that are alive at any time, and bytes: 350 further frames are of 96,000 each."""
+    frames_alive, most, peaks = WeakSet(), 0, []
+    original, made = FilePredictions._found, own_files.FileFrame.__init__
+
+    def noted(self, *given, **named):
+        frames_alive.add(self)
+        made(self, *given, **named)
+
+    def found(self, batch, image):
+        nonlocal most
+        most = max(most, len(frames_alive))
+        if batch.number == 10:
+            tracemalloc.start()
+        return original(self, batch, image)
+
+    monkeypatch.setattr(own_files.FileFrame, "__init__", noted)
+    monkeypatch.setattr(FilePredictions, "_found", found)
+    for count in (50, 400):
+        frames = [picture((20 + t % 60, 40, 60 + t % 60, 80)) for t in range(count)]
+        write_video(Path(f"mine/{count}.mp4"), frames, "libx264")
+        del frames
+        predict("--data.path", f"mine/{count}.mp4")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert 1 <= most <= 3
+    assert peaks[1] < peaks[0] + 1_000_000
 
 
 def test_a_camera_is_recorded_until_it_is_stopped(predict, monkeypatch):

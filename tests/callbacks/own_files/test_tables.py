@@ -30,7 +30,7 @@ def write(table, name="clip.mp4", frames=4, first=0):
 
 def test_frames_come_back_as_they_were_written(table):
     write(table)
-    table.close(finished=False)
+    table.close(finished=True)
     found = dict(table.faces("clip.mp4"))
     assert list(found) == [0, 1, 2, 3]
     assert found[1] == []
@@ -49,6 +49,8 @@ def test_what_broke_off_goes_on_with_its_last_frame(table, cut):
     table.partial.write_bytes(whole[:-cut])
     count = table.begun().get("clip.mp4", 0)
     assert 1 <= count <= 3
+    assert table.begun() == {"clip.mp4": count}  # asking takes nothing away
+    assert table.partial.read_bytes() == whole[:-cut]
     assert [frame for frame, _ in table.faces("clip.mp4")] == list(range(count))
     write(table, first=count)
     table.close(finished=True)
@@ -62,6 +64,24 @@ def test_photographs_of_one_table_are_counted_each(table):
         table.write(name, 0, 0.0, [face(0)])
     table.close(finished=False)
     assert table.begun() == {"a.jpg": 1, "b.jpg": 1}
+
+
+def test_a_table_ends_with_its_last_whole_frame(table):
+    """Where the file that broke off cannot be read any more."""
+    write(table)
+    table.close(finished=False)
+    table.close(finished=True)
+    assert [frame for frame, _ in table.faces("clip.mp4")] == [0, 1, 2]
+    assert not table.partial.exists()
+    write(table, frames=6)  # a finished one that is begun again
+    table.close(finished=True)
+    assert [frame for frame, _ in table.faces("clip.mp4")] == list(range(6))
+
+
+def test_a_name_may_have_a_comma(table):
+    write(table, name='one, "two".mp4')
+    table.close(finished=False)
+    assert table.begun() == {'one, "two".mp4': 3}
 
 
 def test_a_finished_table_is_opened_again_for_new_files(table):
