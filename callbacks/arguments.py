@@ -43,7 +43,10 @@ def suggestion(word: str, known: Iterable[str], show: str = "{}") -> str:
 
 def has_begun(folder: Path) -> bool:
     """Whether training has left anything in a run's folder."""
-    return any((folder / name).exists() for name in ("config.yaml", "metrics.csv", "checkpoints/last.ckpt"))
+    return any(
+        (folder / name).exists()
+        for name in ("config.yaml", "metrics.csv", "checkpoints/last.ckpt", "checkpoints/previous.ckpt")
+    )
 
 
 def run_suggestion(folder: Path) -> str:

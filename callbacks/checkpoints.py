@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 MONITOR = "val/nme"  # the best checkpoint is the one where this is lowest
-BEST, LAST = "best.ckpt", "last.ckpt"
+BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -42,10 +43,32 @@ def _load(path: Path, mmap: bool) -> dict[str, Any]:
         reason = "is cut off or no checkpoint at all"
         if "Unsupported global" in str(error):
             reason = "holds objects of Python, not just plain values and tensors"
-        raise ValueError(f"{path}: not a readable checkpoint, it {reason}; give another --ckpt_path") from error
+        raise ValueError(f"{path}: not a readable checkpoint, it {reason}; {_instead(path)}") from error
     if not isinstance(content, dict) or "state_dict" not in content:
-        raise ValueError(f"{path}: not a checkpoint, it has no state_dict; give another --ckpt_path")
+        raise ValueError(f"{path}: not a checkpoint, it has no state_dict; {_instead(path)}")
+    if not mmap and (record := _damaged_record(path)):
+        raise ValueError(f"{path}: damaged, the checksum of {record} is another; {_instead(path)}")
     return content
+
+
+def _damaged_record(path: Path) -> str | None:
+    """The first record whose content is not as it was written: torch does not look at its checksums."""
+    if not zipfile.is_zipfile(path):  # torch's format of before 2020
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
+
+
+def _instead(path: Path) -> str:
+    """What to do where a checkpoint cannot be read."""
+    previous = path.with_name(PREVIOUS)
+    if path.name != LAST or not previous.is_file():
+        return "give another --ckpt_path"
+    try:
+        done = epochs_done(_load(previous, mmap=False))
+    except (ValueError, OSError, KeyError):
+        return f"nor is {previous} beside it; begin the run again under another --name"
+    return f"delete it, and --resume goes on from {previous.name} beside it, which is whole ({done} epochs done)"
 
 
 class CheckpointFiles(CheckpointIO):
@@ -56,7 +79,7 @@ class CheckpointFiles(CheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint.
+        """Write a checkpoint; of last.ckpt the one before stays beside it as previous.ckpt.
 
         Raises:
             OSError: it cannot be written, mostly for want of space; the one before is left as it was.
@@ -69,14 +92,17 @@ class CheckpointFiles(CheckpointIO):
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())  # or else a machine that goes down may keep the new name and no content
-            partial.replace(path)
-        except (OSError, RuntimeError) as error:  # torch's writer names neither file nor reason
-            reason = _write_error(path.parent, error)
+        except Exception as error:
             partial.unlink(missing_ok=True)
+            if not (reason := _write_error(path.parent, error)):
+                raise
             kept = "the one before is kept" if path.is_file() else "there is none yet"
             raise OSError(
-                f"{path}: {reason}; {kept}. Make room, or mend the disk, and continue with --resume"
+                f"{path}: {reason}; {kept}. Make room or mend the disk, and continue with --resume"
             ) from error
+        if path.name == LAST and path.is_file():
+            _keep(path, path.with_name(PREVIOUS))
+        partial.replace(path)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -90,14 +116,27 @@ class CheckpointFiles(CheckpointIO):
 
 
 def _write_error(folder: Path, error: Exception) -> str:
-    """Why a file could not be written to a folder."""
+    """Why a file could not be written to a folder; nothing where it is not the file system's fault."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return os.strerror(errno.ENOSPC) if shutil.disk_usage(folder).free < 2**20 else str(error).splitlines()[0]
+    if isinstance(error, RuntimeError) and "write" in str(error) and shutil.disk_usage(folder).free < 2**20:
+        return os.strerror(errno.ENOSPC)  # torch's writer does not say it
+    return ""
+
+
+def _keep(path: Path, name: Path) -> None:
+    """Give a file that is about to be replaced another name too; there is no moment at which either is missing."""
+    link = name.with_suffix(".partial")
+    link.unlink(missing_ok=True)
+    try:
+        link.hardlink_to(path)
+    except OSError:  # some file systems have no links
+        shutil.copyfile(path, link)
+    link.replace(name)
 
 
 class BestAndLast(Checkpoint):
-    """Keeps the checkpoint of the lowest validation error and that of the last finished epoch.
+    """Keeps the checkpoint of the lowest validation error, that of the last finished epoch and the one before it.
 
     Lightning's ModelCheckpoint keeps its last file only of epochs that improve, and forgets the best one when a run's
     folder has moved.

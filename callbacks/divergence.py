@@ -1,23 +1,35 @@
-"""Stops a run whose loss is no longer a number."""
+"""Stops a run whose loss is no longer a number, and keeps the batch that it came of."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from lightning import Callback, LightningModule
 from torch import Tensor
+from torch.utils.data import default_collate
+
+FILE = "diverged.pt"
+
+
+class _Step(NamedTuple):
+    """What is remembered of a batch until its loss is looked at."""
+
+    loss: Tensor
+    batch: int
+    index: Tensor | None  # of its faces in the dataset
 
 
 class StopOnDivergence(Callback):
-    """Raises once a training loss was infinite or NaN.
+    """Raises once a training loss was infinite or NaN; ``diverged.pt`` in the run's folder then has the batch.
 
     Losses are looked at together, every ``trainer.log_every_n_steps`` batches and before anything is saved: a look at
-    each would make the GPU wait at every step.
+    each would make the GPU wait at every step. The batch is read again, which gives the same faces with the same
+    augmentation: it need not be kept until then.
     """
 
     def __init__(self) -> None:
-        self.losses: list[Tensor] = []
-        self.batches: list[int] = []
+        self.steps: list[_Step] = []
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -25,9 +37,9 @@ class StopOnDivergence(Callback):
         """Remember the loss."""
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, Tensor):
-            self.losses.append(loss.detach())
-            self.batches.append(batch_idx)
-        if len(self.losses) >= max(1, trainer.log_every_n_steps):
+            index = batch.get("index") if isinstance(batch, Mapping) else None
+            self.steps.append(_Step(loss.detach(), batch_idx, index))
+        if len(self.steps) >= max(1, trainer.log_every_n_steps):
             self.check(trainer)
 
     def on_validation_start(self, trainer: Any, pl_module: LightningModule) -> None:
@@ -44,20 +56,33 @@ class StopOnDivergence(Callback):
         Raises:
             FloatingPointError: one of them is infinite or NaN.
         """
-        if not self.losses:
+        if not self.steps:
             return
-        losses, batches = torch.stack(self.losses).float().cpu(), self.batches
-        self.losses, self.batches = [], []
-        wrong = (~losses.isfinite()).nonzero()
-        if len(wrong):
-            first = int(wrong[0])
-            precision = "" if trainer.precision == "32-true" else " or use --trainer.precision=32-true"
-            raise FloatingPointError(
-                f"training diverged: the loss of epoch {trainer.current_epoch}, batch {batches[first]} is "
-                f"{losses[first]:g}; lower --model.init_args.lr (now {_rate(trainer)}), set "
-                f"--trainer.gradient_clip_val (now {trainer.gradient_clip_val}){precision}; start again, or --resume "
-                "from the last finished epoch"
-            )
+        steps, self.steps = self.steps, []
+        wrong = (~torch.stack([step.loss for step in steps]).float().cpu().isfinite()).nonzero()
+        if not len(wrong):
+            return
+        step = steps[int(wrong[0])]
+        precision = "" if trainer.precision == "32-true" else " or use --trainer.precision=32-true"
+        raise FloatingPointError(
+            f"training diverged: the loss of epoch {trainer.current_epoch}, batch {step.batch} is {float(step.loss):g}"
+            f"{_kept(trainer, step)}; lower --model.init_args.lr (now {_rate(trainer)}), set "
+            f"--trainer.gradient_clip_val (now {trainer.gradient_clip_val}){precision}; start again, or --resume from "
+            "the last finished epoch"
+        )
+
+
+def _kept(trainer: Any, step: _Step) -> str:
+    """Where the batch of a step is kept."""
+    if step.index is None or trainer.fast_dev_run:
+        return ""
+    dataset = trainer.train_dataloader.dataset
+    batch = default_collate([dataset[(trainer.current_epoch, int(index))] for index in step.index.cpu()])
+    rank = f"-{trainer.global_rank}" if trainer.world_size > 1 else ""
+    path = Path(trainer.default_root_dir, FILE).with_stem(f"diverged{rank}")
+    about = {"epoch": trainer.current_epoch, "batch_idx": step.batch, "loss": step.loss.cpu(), "batch": batch}
+    torch.save(about, path)
+    return f" ({path} has the batch)"
 
 
 def _rate(trainer: Any) -> str:

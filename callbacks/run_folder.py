@@ -13,7 +13,7 @@ from lightning import Callback, LightningModule
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from callbacks.arguments import COMMAND, Arguments, UsageError, config_names, has_begun
-from callbacks.checkpoints import BEST, LAST, epochs_done, read_checkpoint
+from callbacks.checkpoints import BEST, LAST, PREVIOUS, epochs_done, read_checkpoint
 from callbacks.metrics_csv import MetricsCSV
 
 Settings = Mapping[str, Any]
@@ -50,13 +50,18 @@ class RunFolder:
         """A checkpoint of the run, by file name."""
         return self.path / "checkpoints" / file
 
+    def last(self) -> Path:
+        """The checkpoint that training goes on from: the last one, or the one before it where that was deleted."""
+        last, previous = self.checkpoint(LAST), self.checkpoint(PREVIOUS)
+        return previous if previous.is_file() and not last.is_file() else last
+
     def start(self, resume: bool) -> Path | None:
         """The checkpoint that training goes on from, None for the beginning.
 
         Raises:
             UsageError: the run exists and is not to be resumed.
         """
-        last = self.checkpoint(LAST)
+        last = self.last()
         exists = has_begun(self.path)
         first = getattr(rank_zero_only, "rank", 0) == 0  # the other ranks may see what it has just made
         if exists and not resume and first:

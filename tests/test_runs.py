@@ -320,7 +320,9 @@ def test_a_damaged_checkpoint_is_one_sentence(folder, kind):
 def test_a_diverging_run_stops_before_it_saves(folder, capsys):
     code, error = refused("fit", "--config", "tiny.yaml", "--name", "wild", "--model.init_args.explode_at=5")
     assert code == 1
-    assert "training diverged: the loss of epoch 1, batch 1 is nan; lower --model.init_args.lr (now 0.01)" in error
+    assert (
+        "training diverged: the loss of epoch 1, batch 1 is nan (runs/wild/diverged.pt has the batch); lower" in error
+    )
     assert "--trainer.gradient_clip_val (now None)" in error
     assert torch.load("runs/wild/checkpoints/last.ckpt", weights_only=True)["epoch"] == 0
 

@@ -6,6 +6,10 @@ import pytest
 import torch
 
 from callbacks.divergence import StopOnDivergence
+from lightning_modules.pipnet import DANN
+from tests.experiment import run, write_experiment
+from tests.mixed_experiment import write_mixed
+from tests.tiny import Tiny
 
 
 def trainer(log_every_n_steps=50):
@@ -38,4 +42,34 @@ def test_numbers_pass():
     callback = StopOnDivergence()
     feed(callback, trainer(2), [1.0, -1e30, 0.0])
     callback.on_train_epoch_end(trainer(), None)
-    assert callback.losses == []
+    assert callback.steps == []
+
+
+@pytest.mark.parametrize("kind", ["faces", "mixture"])
+def test_the_batch_is_kept_as_it_was(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    if kind == "faces":
+        config, at = write_experiment(tmp_path, max_epochs=2, log_every_n_steps=50).name, (1, 2)
+        method = Tiny
+    else:
+        config, at = write_mixed(tmp_path, "DANN", domain_width=8, trainer={"max_epochs": 2}).name, (1, 1)
+        method = DANN
+    original, seen = method.training_step, []
+
+    def step(self, batch, batch_idx):
+        loss = original(self, batch, batch_idx)
+        if (self.current_epoch, batch_idx) == at:
+            seen.append(batch)
+            return loss * float("nan")
+        return loss
+
+    monkeypatch.setattr(method, "training_step", step)
+    with pytest.raises(SystemExit):
+        run("fit", "--config", config, "--name", "wild")
+    kept = torch.load("runs/wild/diverged.pt", weights_only=True)
+    assert (kept["epoch"], kept["batch_idx"]) == at
+    assert kept["loss"].isnan()
+    (batch,) = seen
+    assert batch.keys() == kept["batch"].keys()
+    for key, value in batch.items():
+        torch.testing.assert_close(kept["batch"][key], value, rtol=0, atol=0, equal_nan=True)
