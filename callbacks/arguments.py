@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -203,6 +204,8 @@ class Arguments:
         contents = [read_config(path) for path in configs]
         name = name or next((content["name"] for content in reversed(contents) if "name" in content), None)
         name = str(name or (configs[0].stem if configs else "none"))
+        if subcommand == "fit" and "WANDB_SWEEP_ID" in os.environ:  # one command trains many runs
+            name += f"-{os.environ.get('WANDB_RUN_ID', 'sweep')}"
         if Path(name).name != name or name.startswith("."):
             raise UsageError(f"--name is '{name}', expected a folder name, without '/' and not beginning with a dot")
         resume = any(option_key(option) == "--resume" for option in given)

@@ -29,7 +29,7 @@ def wandb_logger(run: RunFolder, project: str, settings: Mapping[str, Any]) -> W
     return WandbLogger(
         project=project,
         name=run.name,
-        id=re.sub(r"[^\w.-]", "-", run.name),
+        id=os.environ.get("WANDB_RUN_ID") or re.sub(r"[^\w.-]", "-", run.name),  # a sweep has chosen one
         save_dir=run.path.absolute(),  # W&B's own process may have begun in another folder
         resume="allow",
         mode=wandb_mode(),
