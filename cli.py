@@ -85,10 +85,9 @@ class LandmarkCLI(LightningCLI):
         loggers: list[Any] = [metrics] if self.subcommand == "fit" else []
         if project := self._get(self.config, "wandb"):
             loggers.append(wandb_logger(self.run, project, settings))
-        checkpoint, trainer = self._get(self.config, "ckpt_path"), self._get(self.config_init, "trainer")
-        smoothing = self._get(self.config_init, "smooth")
-        callbacks = pinned_callbacks(self.run, self.arguments, settings, metrics, checkpoint, smoothing)
-        self.trainer_defaults["callbacks"] = callbacks
+        given, trainer = self._get(self.config, "ckpt_path"), self._get(self.config_init, "trainer")
+        options = (given, self._get(self.config_init, "smooth"))
+        self.trainer_defaults["callbacks"] = pinned_callbacks(self.run, self.arguments, settings, metrics, *options)
         return super().instantiate_trainer(
             logger=[*loggers, *_listed(trainer.logger)],
             plugins=[CheckpointFiles(), *job_plugins(), *_listed(trainer.plugins)],

@@ -17,7 +17,7 @@ class _Step(NamedTuple):
 
     loss: Tensor
     batch: int
-    index: Tensor | None  # of its faces in the dataset
+    faces: Tensor | None  # their indices in the dataset
 
 
 class StopOnDivergence(Callback):
@@ -74,10 +74,10 @@ class StopOnDivergence(Callback):
 
 def _kept(trainer: Any, step: _Step) -> str:
     """Where the batch of a step is kept."""
-    if step.index is None or trainer.fast_dev_run:
+    if step.faces is None or trainer.fast_dev_run:
         return ""
     dataset = trainer.train_dataloader.dataset
-    batch = default_collate([dataset[(trainer.current_epoch, int(index))] for index in step.index.cpu()])
+    batch = default_collate([dataset[(trainer.current_epoch, int(index))] for index in step.faces.cpu()])
     rank = f"-{trainer.global_rank}" if trainer.world_size > 1 else ""
     path = Path(trainer.default_root_dir, FILE).with_stem(f"diverged{rank}")
     about = {"epoch": trainer.current_epoch, "batch_idx": step.batch, "loss": step.loss.cpu(), "batch": batch}

@@ -18,7 +18,8 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.crop import box_convention, invert, transform
+from datamodules.box_margins import margins
+from datamodules.crop import box_convention, invert, landmark_box, transform
 from datamodules.crop_cache import cache_crops
 from datamodules.face_dataset import EpochSampler, FaceDataset, Read, Rows
 from datamodules.faces import Faces, split_validation
@@ -28,6 +29,7 @@ from datamodules.perturbations import Perturbation
 from datamodules.radius import Radius
 from datamodules.transforms import Augmentation
 
+MEASURED = 1000  # faces at most that the boxes of crops are compared with
 ROOT = "(root is a path, or a folder below the one that the environment variable LANDMARK_DATA names)"  # `data_root`
 
 
@@ -208,6 +210,22 @@ class LandmarkDataModule(LightningDataModule):
         dataset = self._datasets["train"]
         points = [transform(invert(dataset.affine(row)), p) for row, p in enumerate(dataset.landmarks)]
         return torch.from_numpy(((np.mean(points, axis=0) + 0.5) / self.size).astype(np.float32))
+
+    def box_margins(self) -> list[float] | None:
+        """Median `box_margins.margins` of the boxes that crops are made of about the training landmarks' tight boxes.
+
+        So whoever has landmarks and no box of the dataset's kind can make crops as training's. None where both are the
+        same box, or crops are whole images, or there is one landmark, whose box has no size.
+        """
+        dataset = self._datasets["train"]
+        source = dataset.convention.source
+        if source == "image" or self.num_landmarks == 1:
+            return None
+        chosen = np.linspace(0, len(dataset) - 1, min(MEASURED, len(dataset))).round().astype(int)
+        faces = dataset.faces
+        boxes = landmark_box(faces.landmarks[chosen]) if source == "landmarks" else faces.box[chosen]
+        found = np.median(margins(landmark_box(dataset.landmarks[chosen]), boxes), axis=0)
+        return found.tolist() if found.any() else None
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented; an incomplete last batch is left out."""

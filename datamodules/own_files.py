@@ -1,6 +1,5 @@
 """The user's own images and videos, without annotation, to find landmarks in."""
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,27 +13,18 @@ from datamodules.annotation_table import BOX_COLUMNS, read_csv
 from datamodules.crop import Floats, box_convention
 from datamodules.face_detector import FaceDetector
 from datamodules.file_frames import Camera, Frame, VideoFile, image_frame
-from datamodules.file_index import list_files
+from datamodules.file_sources import Source, camera_number, list_sources
 from datamodules.landmark_data import LandmarkDataModule, begin_loading
-from datamodules.unlabeled import IMAGES, NO_MARKUP
+from datamodules.unlabeled import NO_MARKUP
 
-VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
-REMEDY = "set --data.path to an image, a video, a folder of them, or camera:0"
-
-
-class Source(NamedTuple):
-    """A file, or a camera."""
-
-    name: str  # below the folder that was given
-    path: str
-    still: bool  # a photograph
+RATES = 0.1, 1000.0  # frames a second that are believed
 
 
 class Boxes(NamedTuple):
     """Boxes of a frame that are given."""
 
     box: Floats  # (M, 4)
-    face: list[int]  # (M,) which face each is of
+    face: list[int] | None  # (M,) which face each is of, where that is said
 
 
 class FileFrame:
@@ -46,7 +36,7 @@ class FileFrame:
         detected: (M, 4) boxes, where a detector has looked at it.
         given: boxes that are given, where there are such.
         expected: how many frames the file claims, 0 where it does not say.
-        rate: frames a second.
+        rate: frames a second, by the time since the frame before.
         trouble: a sentence on what could not be read, at the end of the file.
     """
 
@@ -76,8 +66,9 @@ class OwnFiles(LandmarkDataModule):
 
     Args:
         path: a file, a folder of files, or ``camera:0``.
-        boxes: a CSV with the columns ``file`` (below the folder), ``left``, ``top``, ``right``, ``bottom`` in pixels, a
-            line for each face; and for videos ``frame``, counted from 0. ``face``, a number, says which face it is.
+        boxes: a CSV with the columns ``file`` (below the folder), ``left``, ``top``, ``right``, ``bottom`` in pixels of
+            what is shown, a line for each face; and for videos ``frame``, counted from 0. ``face``, a number, says
+            which face it is.
         every: n.
         threshold: score from which on a detection is a face.
         long_side: pixels that the longer side of an image is shrunk to for the detector, whose time goes with its
@@ -111,43 +102,51 @@ class OwnFiles(LandmarkDataModule):
         self.overlays, self.table, self.out = overlays, table, out
         self.convention = box_convention(box)
         self.done: dict[str, int] = {}  # frames of a source that need no box, because they were predicted before
-        self.sources: list[Source] = []
+        self.files: list[Source] = []  # all of them
+        self.sources: list[Source] = []  # those to be read: whoever has results of some already takes these away
         self.left_out: list[str] = []  # files that are neither images nor videos
+        self.given: dict[tuple[str, int], Boxes] | None = None  # by file and frame
 
     @property
     def title(self) -> str:
         """The file or folder."""
-        number = _camera(self.path)
+        number = camera_number(self.path)
         return Path(self.path).resolve().name if number is None else f"camera{number}"
 
     @property
     def live(self) -> bool:
         """Whether it is a camera, which ends when it is stopped."""
-        return _camera(self.path) is not None
+        return camera_number(self.path) is not None
 
     def setup(self, stage: str) -> None:
-        """List the files.
+        """List the files, and read the boxes.
 
         Raises:
-            FileNotFoundError, ValueError: there is none; or they are to be trained or tested on.
+            FileNotFoundError, ValueError: there is none; a mistake in the boxes (`read_frame_boxes`); or they are to be
+                trained or tested on.
         """
         if stage != "predict":
             raise ValueError(
                 f"{self.path} has no landmarks to learn from or to compare with; use: python cli.py predict"
             )
-        self.sources, self.left_out = list_sources(self.path)
+        self.files, self.left_out = list_sources(self.path)
+        self.sources = list(self.files)
+        if self.boxes is not None:
+            self.given = read_frame_boxes(self.boxes, {source.name for source in self.files})
 
-    def given_boxes(self) -> dict[tuple[str, int], Boxes] | None:
-        """The boxes of each frame that has such; None where a detector is to find them."""
-        return None if self.boxes is None else read_frame_boxes(self.boxes, {source.name for source in self.sources})
+    def share(self) -> list[Source]:
+        """The files that this process is to read; shared out before any are taken away, so that processes agree."""
+        (ranks, rank), left = self._ranks(), {source.name for source in self.sources}
+        return [source for source in self.files[rank::ranks] if source.name in left]
+
+    def detector(self) -> FaceDetector | None:
+        """What finds faces, where none are given and a frame is not one face."""
+        whole = self.convention.source == "image"
+        return None if whole or self.given is not None else FaceDetector(self.threshold, self.long_side)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """A `FileFrame` a batch, file after file; the ranks share out the files."""
-        ranks, rank = self._ranks()
-        whole = self.convention.source == "image"
-        given = self.given_boxes()
-        detector = None if whole or given is not None else FaceDetector(self.threshold, self.long_side)
-        frames = FileFrames(self.sources[rank::ranks], given, detector, self.every, self.done)
+        """A `FileFrame` a batch, file after file, of this process's `share`."""
+        frames = FileFrames(self.share(), self.given, self.detector(), self.every, self.done)
         return DataLoader(
             frames,
             batch_size=None,
@@ -178,27 +177,28 @@ class FileFrames(IterableDataset[FileFrame]):
         done: dict[str, int],
     ) -> None:
         self.sources, self.given, self.detector, self.every, self.done = sources, given, detector, every, done
+        named = given is not None and all(boxes.face is not None for boxes in given.values())
+        self.none = Boxes(np.empty((0, 4)), [] if named else None)
 
     def __iter__(self) -> Iterator[FileFrame]:
         for source in self.sources:
             yield from self._of(source)
 
     def _of(self, source: Source) -> Iterator[FileFrame]:
-        file: VideoFile | Camera | None = None
-        count = 0
+        trouble, before = "", None
         try:
             if source.still:
                 yield self._with_boxes(source, image_frame(source.path), 1, 25.0)
             else:
-                number = _camera(source.path)
+                number = camera_number(source.path)
                 file = VideoFile(source.path) if number is None else Camera(number, time.monotonic)
                 for frame in file:
-                    count += 1
-                    yield self._with_boxes(source, frame, file.expected, file.rate)
+                    yield self._with_boxes(source, frame, file.expected, rate_since(before, frame.seconds, file.rate))
+                    before = frame.seconds
+                trouble = file.trouble()
         except (OSError, ValueError) as error:
-            yield FileFrame(source, None, trouble=" ".join(str(error).split()))
-            return
-        yield FileFrame(source, None, trouble=_missing(file, count) if file else "")
+            trouble = " ".join(str(error).split())
+        yield FileFrame(source, None, trouble=trouble)
 
     def _with_boxes(self, source: Source, frame: Frame, expected: int, rate: float) -> FileFrame:
         """A frame with what is known of its faces."""
@@ -206,7 +206,7 @@ class FileFrames(IterableDataset[FileFrame]):
         if frame.number < first:
             pass
         elif self.given is not None:
-            given = self.given.get((source.name, frame.number), Boxes(np.empty((0, 4)), []))
+            given = self.given.get((source.name, frame.number), self.none)
         elif self.detector is None:
             height, width = frame.image.shape[:2]
             given = Boxes(np.array([[-0.5, -0.5, width - 0.5, height - 0.5]]), [0])
@@ -215,26 +215,10 @@ class FileFrames(IterableDataset[FileFrame]):
         return FileFrame(source, frame, detected, given, expected, rate)
 
 
-def list_sources(path: str) -> tuple[list[Source], list[str]]:
-    """The images and videos of a path, and the names of what is neither.
-
-    Raises:
-        FileNotFoundError, ValueError: there is nothing to predict; one sentence.
-    """
-    if (number := _camera(path)) is not None:  # each recording has a name of its own
-        return [Source(f"camera{number}-{time.strftime('%Y%m%d-%H%M%S')}", path, False)], []
-    given = Path(path)
-    if given.is_file():
-        if given.suffix.lower() not in (*IMAGES, *VIDEOS):
-            known = ", ".join((*IMAGES, *VIDEOS))
-            raise ValueError(f"{path} is neither an image nor a video by its name, expected one of {known}; {REMEDY}")
-        return [Source(given.name, str(given), given.suffix.lower() in IMAGES)], []
-    names = list_files(given, ("",), REMEDY).name.tolist()
-    usable = [name for name in names if name.lower().endswith((*IMAGES, *VIDEOS))]
-    if not usable:
-        raise FileNotFoundError(f"{path} holds no image and no video ({len(names)} other files); {REMEDY}")
-    sources = [Source(name, str(given / name), name.lower().endswith(IMAGES)) for name in usable]
-    return sources, sorted(set(names) - set(usable))
+def rate_since(before: float | None, seconds: float, usual: float) -> float:
+    """Frames a second by the times of a frame and the one before; the usual where they do not tell; within `RATES`."""
+    rate = usual if before is None or seconds <= before else 1 / (seconds - before)
+    return float(np.clip(rate, *RATES))
 
 
 def read_frame_boxes(path: Path, files: set[str]) -> dict[tuple[str, int], Boxes]:
@@ -258,11 +242,13 @@ def read_frame_boxes(path: Path, files: set[str]) -> dict[tuple[str, int], Boxes
         if not (box[2:] > box[:2]).all():
             raise ValueError(f"{where}: the box {box.tolist()} has no area, expected left < right and top < bottom")
         frame = whole["frame"][row] if whole["frame"] else 0
-        before = found.get((name, frame), Boxes(np.empty((0, 4)), []))
-        face = whole["face"][row] if whole["face"] else len(before.face)
-        if face in before.face:
-            raise ValueError(f"{where}: face {face} of {name}, frame {frame}, is there twice, expected once")
-        found[name, frame] = Boxes(np.concatenate([before.box, box[None]]), [*before.face, face])
+        before = found.get((name, frame), Boxes(np.empty((0, 4)), None))
+        faces = before.face or []
+        if whole["face"] is not None:
+            if (face := whole["face"][row]) in faces:
+                raise ValueError(f"{where}: face {face} of {name}, frame {frame}, is there twice, expected once")
+            faces = [*faces, face]
+        found[name, frame] = Boxes(np.concatenate([before.box, box[None]]), faces or None)
     return found
 
 
@@ -275,22 +261,6 @@ def _counted(table: Any, column: str) -> list[int] | None:
         where = f"{table.path}: line {table.line[row]}, column {column}"
         raise ValueError(f"{where} is {values[row]:g}, expected a whole number from 0 on")
     return [int(value) for value in values]
-
-
-def _missing(file: VideoFile | Camera, count: int) -> str:
-    """A sentence on the frames of a video that could not be read, given how many could."""
-    if file.missing.frames:
-        lost = file.missing
-        return f"{file.path}: {lost.frames} frames are damaged and left out, the first at {lost.first}"
-    if count < file.claimed:
-        return f"{file.path}: breaks off after {count} of {file.claimed} frames"
-    return ""
-
-
-def _camera(path: str) -> int | None:
-    """Of ``camera:1`` the number."""
-    found = re.fullmatch(r"camera(?::(\d+))?", path)
-    return int(found[1] or 0) if found else None
 
 
 def _as_it_is(item: Any) -> Any:

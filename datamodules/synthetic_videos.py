@@ -6,8 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from datamodules.annotation_table import read_csv
-from datamodules.crop import Floats, landmark_box
+from datamodules.crop import landmark_box
 from datamodules.face_dataset import Read
 from datamodules.face_generator.landmarks import landmarks
 from datamodules.face_generator.motion import sample_video
@@ -15,13 +14,13 @@ from datamodules.face_generator.parameters import Domain, FaceParameters
 from datamodules.face_generator.render import render
 from datamodules.faces import Faces
 from datamodules.markup import WFLW_98
+from datamodules.ranking import read_ranking, upper_half
 from datamodules.synthetic import PICTURE, loose_boxes
 from datamodules.transforms import Image
 from datamodules.video_data import VideoData, checked_stride
 from datamodules.video_faces import VideoFaces
 
 SUBSETS = ("easy", "hard")
-COLUMNS = ("video", "variance")  # of a ranking
 SPLITS = {"train": 2, "test": 3}  # seeds; those of `SyntheticFaces` are 0 and 1: nobody in a video is in its pictures
 
 
@@ -173,39 +172,3 @@ def _video(key: Key, index: int) -> FaceParameters:
 
 def _draw(key: Key, videos: np.ndarray, frames: np.ndarray, size: int, row: int) -> Image:
     return render(_video(key, int(videos[row]))[int(frames[row])], size)
-
-
-def upper_half(amounts: Floats) -> np.ndarray:
-    """Which of some videos (V,) are in the upper half by their amounts (V,); the first of equal ones are lower."""
-    hard = np.zeros(len(amounts), bool)
-    hard[np.argsort(amounts, kind="stable")[(len(amounts) + 1) // 2 :]] = True
-    return hard
-
-
-def read_ranking(path: Path, videos: list[str]) -> Floats:
-    """The variances (V,) of these videos in a CSV file with columns ``video`` and ``variance``; it may list others.
-
-    Raises:
-        FileNotFoundError, ValueError: one sentence, for a missing or damaged file, a video that is listed twice or is
-            not there, or a variance that is none.
-    """
-    remedy = "set data.init_args.ranking to a ranking of these videos, or to null"
-    table = read_csv(path, remedy)
-    for column in COLUMNS:
-        if column not in table.columns:
-            raise ValueError(
-                f"{path}: line 1 has no column '{column}', expected the columns {' and '.join(COLUMNS)}; {remedy}"
-            )
-    variance: dict[str, float] = {}
-    values = table.numbers(["variance"])[:, 0].tolist()
-    for line, video, value in zip(table.line, table.text("video"), values, strict=True):
-        if video in variance:
-            raise ValueError(f"{path}: line {line} lists {video} again, expected each video once; remove one of them")
-        if value < 0:
-            raise ValueError(f"{path}: line {line}, column variance is {value:g}, expected 0 or more")
-        variance[video] = value
-    if missing := [video for video in videos if video not in variance]:
-        raise ValueError(
-            f"{path}: does not list {missing[0]} ({len(missing)} of {len(videos)} test videos are missing); {remedy}"
-        )
-    return np.array([variance[video] for video in videos])

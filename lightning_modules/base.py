@@ -1,5 +1,6 @@
 """What every method shares: evaluation, prediction on images and video, and the check that model and data fit."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -46,6 +47,7 @@ class LandmarkModule(LightningModule):
         self.register_buffer("mean_shape", torch.zeros(num_landmarks, 2))
         self.markup: str | None = None  # its name; None if the checkpoint is from elsewhere
         self.trained_size: int | None = None  # side of the images trained on; None likewise
+        self.box_margins: list[float] | None = None  # about landmarks' tight boxes: `LandmarkDataModule.box_margins`
         self._map_weights: Tensor | None = None
         self.videos: CollectedVideos | None = None  # of this validation or test
 
@@ -64,6 +66,7 @@ class LandmarkModule(LightningModule):
             self._check_count(data)
             self.markup = data.markup.name
             self.mean_shape.copy_(data.mean_shape())
+            self.box_margins = data.box_margins()
         self.val_metrics = face_metrics(data.subset_names).clone(prefix="val/")
         self.test_metrics = face_metrics(data.subset_names, failure_rates=True).clone(prefix="test/")
 
@@ -211,6 +214,7 @@ class LandmarkModule(LightningModule):
         data: Any = getattr(self.trainer, "datamodule", None)
         if data is not None:
             checkpoint |= {"markup": self.markup, "input_size": int(data.size), "box": str(data.box)}
+            checkpoint["box_margins"] = self.box_margins
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another network.
@@ -220,6 +224,7 @@ class LandmarkModule(LightningModule):
         """
         self.markup = checkpoint.get("markup", self.markup)
         self.trained_size = checkpoint.get("input_size")
+        self.box_margins = checkpoint.get("box_margins", self.box_margins)
         file = (self._trainer and self._trainer.ckpt_path) or "the checkpoint"
         if difference := first_difference(self.state_dict(), checkpoint["state_dict"]):
             raise ValueError(
@@ -228,14 +233,26 @@ class LandmarkModule(LightningModule):
             )
 
     def mass(self, prediction: LandmarkPrediction) -> Tensor | None:
-        """Heatmaps of a prediction as distributions (B, N, h, w) of sum 1; None where the method has none.
+        """Heatmaps of a prediction as distributions (B, N, h, w) of sum 1, whose centres of mass are the landmarks.
 
-        One without a value above 0 says nothing: all cells are alike.
+        None where the method has none, or reads its landmarks off more than heatmaps. Methods that read barycentres
+        say so by a `mass` of their own. This one is for those that read the largest value, whose heatmaps are not 0
+        elsewhere: over 64 x 64 cells 0.005 would outweigh a peak of 1. What rises above a third of the largest value
+        counts, by as much as it does, if it is no further off than a disc of all cells that do would reach, and one
+        cell more: a single peak is whole, other peaks are out. A Gaussian's centre is met within a tenth of a cell.
+        A heatmap without a value above 0 has the cell of its largest; one that is not finite is NaN.
         """
         if prediction.heatmaps is None:
             return None
-        mass = prediction.heatmaps.float().clamp_min(0)
-        mass = torch.where(mass.sum(dim=(-2, -1), keepdim=True) > 0, mass, 1.0)
+        heatmaps = prediction.heatmaps.float()
+        (height, width), device = heatmaps.shape[-2:], heatmaps.device
+        peak, cell = heatmaps.flatten(-2).max(dim=-1, keepdim=True)  # (B, N, 1)
+        peak = peak.unsqueeze(-1)
+        above = (heatmaps - peak / 3).clamp_min(0)
+        reach = ((above > 0).sum(dim=(-2, -1), keepdim=True) / math.pi).sqrt() + 1
+        x, y = torch.arange(width, device=device) - cell % width, torch.arange(height, device=device) - cell // width
+        away = x.square().unsqueeze(-2) + y.square().unsqueeze(-1)  # (B, N, h, w), squared
+        mass = torch.where(peak <= 0, (away == 0).float(), above * (away <= reach.square()))
         return mass / mass.sum(dim=(-2, -1), keepdim=True)
 
     def tried_filters(self) -> Tried | None:

@@ -36,7 +36,7 @@ def forbidden_import(place, module):
     if room == "datamodules":
         return "datamodules know no other room" if ours and not within(module, ["datamodules"]) else ""
     if room == "callbacks":
-        allowed = ["callbacks", "lightning_modules", "datamodules.batch", "datamodules.markup"]
+        allowed = ["callbacks", "lightning_modules", "datamodules.batch", "datamodules.markup", "datamodules.ranking"]
         return "callbacks know modules, batch and markup" if ours and not within(module, allowed) else ""
     if room != "lightning_modules":
         return ""
@@ -46,7 +46,7 @@ def forbidden_import(place, module):
             return "networks, losses and solvers know torch only"
     shared = [f"lightning_modules.{name}" for name in (*SHARED, own) if name]
     # Over a video, a face is cut out by the landmarks just found: as the data does it, or networks meet other crops.
-    cut = ["datamodules.crop"] if own == "video" else []
+    cut = ["datamodules.crop", "datamodules.box_margins"] if own == "video" else []
     if ours and not within(module, [*shared, *cut, "datamodules.batch", "datamodules.markup"]):
         return "methods know themselves, the shared rooms, batch and markup"
     return ""

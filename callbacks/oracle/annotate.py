@@ -2,29 +2,20 @@
 
 import csv
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.progress import track
 
 from callbacks.arguments import UsageError
 from callbacks.run_folder import note
+from datamodules.markup import WFLW_98
+from datamodules.ranking import upper_half
 from lightning_modules.video.ensemble import Ensemble
-from lightning_modules.video.oracle import Oracle
-
-Numbers = NDArray[np.floating]
-
-
-class Annotation(NamedTuple):
-    """Of a video's T frames."""
-
-    landmarks: Numbers  # (T, N, 2) in pixels of the video
-    boxes: Numbers  # (T, 4) that they were found in
-    variance: float  # between the members: the mean over the frames, in areas of the face
+from lightning_modules.video.oracle import Found, Oracle
 
 
 @torch.inference_mode()
@@ -37,8 +28,10 @@ def annotate_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
         out: the folder; videos that it has already are not annotated again.
 
     Raises:
-        UsageError, ValueError: a file is no .mp4; two have one name; no face is found where a video begins.
+        UsageError: the models have other landmarks than WFLW-V; a file is no .mp4; two have one name.
+        ValueError: videos were left out, because not every frame has a face or can be read; the others are done.
     """
+    _check_markup(ensemble)
     data.setup("predict")
     names = {source.name: Path(source.name).stem for source in data.sources}
     for source in data.sources:
@@ -48,27 +41,61 @@ def annotate_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
         raise UsageError(f"{data.path} has two videos of one name in different folders; rename one")
     variances = _read_ranking(out / "ranking.csv")
     data.sources = [source for source in data.sources if names[source.name] not in variances]
-    oracle, frames = Oracle(ensemble, data.convention, data.size), []
+    oracle, left_out = Oracle(ensemble, data.convention, data.size), []
     for item in track(data.predict_dataloader(), "frames"):
         if not item.last:
-            frames.append(oracle(item.pixels.numpy(), item.detected if item.given is None else item.given.box))
+            oracle(item.pixels.numpy(), item.detected if item.given is None else item.given.box)
             continue
-        if item.trouble:
-            raise ValueError(f"{item.trouble}; an annotated video has to be whole")
-        name, found = names[item.source.name], Annotation(*oracle.collected(frames, item.source.path))
-        for folder, values in (("landmarks", found.landmarks), ("bboxes", found.boxes)):
-            (out / folder).mkdir(parents=True, exist_ok=True)
-            np.save(out / folder / f"{name}.npy", values)
-        (out / "videos").mkdir(exist_ok=True)
-        shutil.copyfile(item.source.path, out / "videos" / f"{name}.mp4")
-        variances[name] = found.variance
-        _write_ranking(out / "ranking.csv", variances)
-        frames = []
+        found = [frame for frame in oracle.frames if frame is not None]
+        if sentence := _trouble(item, oracle):
+            left_out.append(sentence)
+            note(sentence)
+        else:
+            name = names[item.source.name]
+            _write_annotation(out, name, item.source.path, found)
+            variances[name] = float(np.mean([frame.variance for frame in found]))
+            _write_ranking(out / "ranking.csv", variances)
         oracle.restart()
-    ranked = sorted(variances, key=lambda each: variances[each])
-    for subset, chosen in (("easy", ranked[: len(ranked) // 2]), ("hard", ranked[len(ranked) // 2 :])):
-        (out / f"{subset}_video_IDs.txt").write_text("".join(f"{each}\n" for each in sorted(chosen)))
-    note(f"{len(ranked)} videos are in {out}, annotated as WFLW-V is")
+    if variances:
+        hard = upper_half(np.array(list(variances.values())))
+        for subset, chosen in (("easy", ~hard), ("hard", hard)):
+            videos = sorted(name for name, listed in zip(variances, chosen, strict=True) if listed)
+            (out / f"{subset}_video_IDs.txt").write_text("".join(f"{name}\n" for name in videos))
+        note(f"{len(variances)} videos are in {out}, annotated as WFLW-V is")
+    if left_out:
+        raise ValueError(f"{len(left_out)} of {len(names)} videos are left out; the first: {left_out[0]}")
+
+
+def _check_markup(ensemble: Ensemble) -> None:
+    """Refuse landmarks that WFLW-V's format has no place for; weights from elsewhere do not say theirs."""
+    if ensemble.markup not in (None, WFLW_98.name) or ensemble.num_landmarks != WFLW_98.num_landmarks:
+        raise UsageError(
+            f"--members find {ensemble.num_landmarks} landmarks ({ensemble.markup or 'markup unknown'}), but WFLW-V's "
+            f"format has {WFLW_98.num_landmarks} ({WFLW_98.name}); name runs that were trained in that markup"
+        )
+
+
+def _trouble(item: Any, oracle: Oracle) -> str:
+    """Why a video that has ended is left out; '' where every frame has a face."""
+    if item.trouble:
+        return f"{item.trouble}; the video is left out, as annotation has to be whole: cut it, or convert it again"
+    missing = [number for number, frame in enumerate(oracle.frames) if frame is None]
+    if not missing:
+        return ""
+    return (
+        f"{item.source.path}: no face is found in {len(missing)} of its {len(oracle.frames)} frames, first in frame "
+        f"{missing[0]} (counted from 0); the video is left out: cut it so that every frame shows the face"
+    )
+
+
+def _write_annotation(out: Path, name: str, video: str, found: Sequence[Found]) -> None:
+    """Write landmarks (T, N, 2) and the boxes (T, 4) that they were found in, and copy the video."""
+    arrays = {"landmarks": [frame.landmarks for frame in found], "bboxes": [frame.box for frame in found]}
+    for folder, values in arrays.items():
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        np.save(out / folder / f"{name}.npy", np.stack(values))
+    (out / "videos").mkdir(exist_ok=True)
+    shutil.copyfile(video, out / "videos" / f"{name}.mp4")
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ ranked: a CSV that data.init_args.ranking of generated videos takes.
   --data.path FOLDER  videos (.mp4); further options of OwnFiles as for predict
   --config NAME       a dataset of videos, such as data/synthetic_videos.yaml
   --last              the members' last checkpoints, in place of their best
+  --device NAME       cpu, cuda or cuda:1; without it a GPU where there is one
   --out               where to write"""
 
 
@@ -35,16 +36,20 @@ def main(words: Sequence[str]) -> None:
         raise UsageError(f"--members names {len(members)} runs, expected two or more")
     if len(own.get("--out", ())) != 1:
         raise UsageError("oracle needs --out: a folder for videos of your own, a .csv for the ranking of a dataset")
+    if len(device := own.get("--device", (None,))) != 1:
+        raise UsageError("--device takes one value: cpu, cuda or cuda:1")
     typed = [word for option in others for word in option]
     arguments = Arguments.read(["oracle", *typed])
 
     from callbacks.inspection.data_config import read_data
     from callbacks.oracle.annotate import annotate_videos, rank_videos
-    from callbacks.oracle.members import read_ensemble
+    from callbacks.oracle.members import read_device, read_ensemble
     from callbacks.quiet import silence
 
     silence()
+    place = read_device(device[0])
     ensemble, box = read_ensemble(members, arguments.runs, last="--last" in own)
+    ensemble.to(place)
     known = {option_key(option) for option in others}
     crops = {"size": ensemble.trained_size, "box": box}
     typed += [f"--data.init_args.{key}={value}" for key, value in crops.items() if f"--data.{key}" not in known]
@@ -61,7 +66,7 @@ def _sorted(words: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], list[Opti
     own: dict[str, tuple[str, ...]] = {}
     others = []
     for option in group_options(words):
-        if (key := option_key(option)) in ("--members", "--out", "--last"):
+        if (key := option_key(option)) in ("--members", "--out", "--last", "--device"):
             value = option[0].partition("=")[2]
             own[key] = (*([value] if value else []), *option[1:])
         else:

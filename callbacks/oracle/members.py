@@ -1,9 +1,11 @@
 """The members of an ensemble, from the folders of their runs."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningModule
 
 from callbacks.arguments import UsageError, read_config, run_suggestion
@@ -29,6 +31,23 @@ def read_ensemble(members: Sequence[str], runs: Path, last: bool) -> tuple[Ensem
     if len(set(boxes)) > 1:
         raise UsageError(f"--members were trained with other boxes ({', '.join(boxes)}), expected one")
     return Ensemble([model for model, _ in read]).eval(), boxes[0]
+
+
+def read_device(wanted: str | None) -> torch.device:
+    """The device of ``--device``; without it a GPU where there is one.
+
+    Raises:
+        UsageError: it is none, or there is no such GPU.
+    """
+    if wanted is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = re.fullmatch(r"cpu|cuda(?::(\d+))?", wanted)
+    if not found:
+        raise UsageError(f"--device is '{wanted}', expected cpu, cuda or a GPU by its number, such as cuda:1")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted != "cpu" and int(found[1] or 0) >= count:
+        raise UsageError(f"--device is '{wanted}', but {count} GPUs can be used here; give another, or cpu")
+    return torch.device(wanted)
 
 
 def read_model(folder: Path, last: bool) -> tuple[Any, dict[str, Any]]:

@@ -1,17 +1,21 @@
 """``predict`` on the user's own files: faces followed, tables and overlays written as it goes."""
 
 import json
+import sys
+from collections import Counter
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch.distributed
 from lightning import Callback
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from callbacks.arguments import UsageError
 from callbacks.checkpoints import read_checkpoint
 from callbacks.own_files.overlays import OverlayVideo, draw_faces, save_image
+from callbacks.own_files.progress import FileProgress
+from callbacks.own_files.stills import StillsTable
 from callbacks.own_files.tables import LandmarkTable
 from callbacks.ranks import from_all_ranks
 from callbacks.result_names import result_stem
@@ -27,7 +31,8 @@ ABOUT = "about.json"
 class FilePredictions(Callback):
     """Writes what is found in the user's own files below ``predictions/<stem>/``, or where ``--data.out`` says.
 
-    - ``NAME.csv`` for each video and ``images.csv`` for all photographs: `LandmarkTable`.
+    - ``NAME.csv`` for each video and ``images.csv`` for all photographs: `LandmarkTable`. Several processes share out
+      the files; each writes the tables of its own videos, and a part of the photographs' (`StillsTable`).
     - ``NAME_overlay.mp4`` and ``NAME_overlay.jpg``: the landmarks drawn over them.
     - ``about.json``: the files and the weights, so that nothing is continued with others.
 
@@ -52,43 +57,38 @@ class FilePredictions(Callback):
         stem = result_stem(self.run, data, trainer.ckpt_path, stored.get("input_size"), self.changed)
         self.folder = Path(data.out or self.run.path / "predictions" / stem)
         self._check_about(trainer)
+        rank, ranks, stills = trainer.global_rank, trainer.world_size, {s.name for s in data.sources if s.still}
+        self.stills = StillsTable(self.folder, data.table, pl_module.num_landmarks)
+        if trainer.is_global_zero:
+            self.stills.join(stills)
         trainer.strategy.barrier()
-        (rank, ranks), count = (trainer.global_rank, trainer.world_size), pl_module.num_landmarks
-        stills = f"images{'' if ranks == 1 else f'-{rank}'}.{data.table}"
-        self.tables = {
-            source.name: LandmarkTable(self.folder / (stills if source.still else f"{source.name}.{data.table}"), count)
+        tables = {
+            source.name: LandmarkTable(self.folder / f"{source.name}.{data.table}", pl_module.num_landmarks)
             for source in data.sources
+            if not source.still
         }
-        shared: dict[Path, LandmarkTable] = {}
-        for name, table in self.tables.items():
-            self.tables[name] = shared.setdefault(table.path, table)
-        for table in shared.values():
-            table.reopen({name for name, own in self.tables.items() if own is table})
-        finished = {name for name, table in self.tables.items() if table.path.is_file()}
-        if finished:
-            note(f"{len(finished)} of {len(data.sources)} files were predicted before and are in {self.folder}")
-        begun: dict[str, int] = {}
-        for table in shared.values():
-            begun |= table.begun()
-        data.sources = [
-            source
-            for source in data.sources
-            if source.name not in finished and not (source.still and source.name in begun)
-        ]
-        data.done |= begun
-        self.left = {path: [s.name for s in data.sources if self.tables[s.name].path == path] for path in shared}
+        done = self.stills.found() | {name for name, table in tables.items() if table.path.is_file()}
+        left = [source for source in data.sources if source.name not in done]
+        if len(left) < len(data.sources):
+            before = len(data.sources) - len(left)
+            note(f"{before} of {len(data.sources)} files were predicted before and are in {self.folder}")
+        data.sources, part = left, self.stills.part(rank, ranks)
+        own = data.share()
+        self.tables = {source.name: part if source.still else tables[source.name] for source in own}
+        for source in own:
+            if not source.still:
+                data.done |= self.tables[source.name].begun()
+        self.left = Counter(table.path for table in self.tables.values())
+        self.bar = FileProgress(len(own), bool(trainer.progress_bar_callback) and trainer.is_global_zero)
 
     def _check_about(self, trainer: Any) -> None:
         """Refuse to continue with other files or weights."""
         data, path = trainer.datamodule, self.folder / ABOUT
-        weights = "none"
-        if trainer.ckpt_path:
-            with Path(trainer.ckpt_path).open("rb") as file:
-                weights = file_digest(file, "blake2b").hexdigest()[:32]
         smoothing = self.smoothing.title if self.smoothing else None
-        about = {"path": str(Path(data.path).absolute()), "weights": weights, "smoothing": smoothing}
+        about = {"path": str(Path(data.path).absolute()), "weights": _digest(trainer.ckpt_path), "smoothing": smoothing}
         about |= {"boxes": data.boxes and str(data.boxes), "box": data.box, "size": data.size}
         about |= {key: getattr(data, key) for key in ("every", "threshold", "long_side")}
+        about["content of boxes"] = _digest(data.boxes)
         if path.is_file():
             before = json.loads(path.read_text())
             other = [key for key in about if before.get(key) != about[key]]
@@ -99,7 +99,9 @@ class FilePredictions(Callback):
                 )
         elif trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(about, indent=1))
+            partial = path.with_suffix(".partial")  # other processes read it
+            partial.write_text(json.dumps(about, indent=1))
+            partial.replace(path)
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         """Get ready to follow faces."""
@@ -110,20 +112,15 @@ class FilePredictions(Callback):
             trainer.progress_bar_callback.disable()  # it counts items, of which a camera has no number
         markup = MARKUPS.get(pl_module.markup or "")
         self.edges = markup.edges if markup else ()
-        self.follower = Follower(pl_module, data.convention, data.size, self.smoothing)
+        detector = data.detector()  # of this process, which looks again where a face is in doubt
+        look = None if detector is None else lambda image: detector(image).boxes
+        self.follower = Follower(pl_module, data.convention, data.size, self.smoothing, detector=look)
         self.source = ""  # of which a frame was read last
         self.overlay: OverlayVideo | None = None
         self.before: Any = iter(())
         self.last: list[Face] = []
         self.known = 0
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn())
-        shown = bool(trainer.progress_bar_callback) and trainer.is_global_zero
-        self.bar = Progress(
-            *columns, TextColumn("{task.fields[faces]} faces"), TimeRemainingColumn(), disable=not shown
-        )
         self.bar.start()
-        self.tasks: dict[str, Any] = {}
-        self.task: Any = None
 
     def on_predict_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -133,8 +130,8 @@ class FilePredictions(Callback):
             self._end(batch)
             return
         if batch.number == 0:
-            self._begin(trainer, batch)
-        image = batch.pixels.numpy()
+            self._begin(batch)
+        self.follower.rate, image = batch.rate, batch.pixels.numpy()
         if batch.number < trainer.datamodule.done.get(batch.source.name, 0):
             _, faces = next(self.before, (0, []))
             self.last, self.known = faces, max([self.known, *(face.identity + 1 for face in faces)])
@@ -143,32 +140,27 @@ class FilePredictions(Callback):
         else:
             with trainer.precision_plugin.predict_step_context():
                 faces = self._found(batch, image)
+            self.tables[batch.source.name].open()
             self.tables[batch.source.name].write(batch.source.name, batch.number, batch.seconds, faces)
             self.frames, self.faces = self.frames + 1, self.faces + len(faces)
         if trainer.datamodule.overlays:
             self._draw(batch, image, faces)
-        self.bar.update(self.task, advance=1, faces=len(faces))
+        self.bar.frame(len(faces))
 
-    def _begin(self, trainer: Any, batch: Any) -> None:
+    def _begin(self, batch: Any) -> None:
         """The first frame of a file."""
-        source = batch.source
-        self.source, table = source.name, self.tables[source.name]
-        table.open()
-        self.follower.rate = batch.rate
+        self.source = batch.source.name
         self.follower.restart()
-        self.before, self.last, self.known = table.faces(source.name), [], 0
-        title, stills = "images" if source.still else source.name, sum(s.still for s in trainer.datamodule.sources)
-        if title not in self.tasks:
-            total = (stills if source.still else batch.expected) or None
-            self.tasks[title] = self.bar.add_task(title, total=total, faces=0)
-        self.task = self.tasks[title]
+        self.before, self.last, self.known = self.tables[self.source].faces(self.source), [], 0
+        self.bar.begin(self.source, batch.source.still, batch.expected)
 
     def _found(self, batch: Any, image: Any) -> list[Face]:
         given, still = batch.given, batch.source.still
         if still:
             boxes = batch.detected if given is None else given.box
             faces = self.follower.alone(image, boxes) if given is None else self.follower.alone(image, boxes, refined=0)
-            return faces if given is None else [f._replace(identity=n) for f, n in zip(faces, given.face, strict=True)]
+            names = given and given.face
+            return [f._replace(identity=n) for f, n in zip(faces, names, strict=True)] if names else faces
         if given is not None:
             return self.follower.given(image, given.box, given.face)
         return self.follower(image, batch.detected)
@@ -189,13 +181,13 @@ class FilePredictions(Callback):
         if self.overlay:
             self.overlay.close(finished=True)
             self.overlay = None
-        if batch.trouble:
-            note(batch.trouble)
+        if batch.trouble:  # whichever process has the file
+            print(f"note: {batch.trouble}", file=sys.stderr, flush=True)
         if name != self.source:
             self.unread.append(batch.trouble)
-        waiting = self.left[table.path]
-        waiting.remove(name)
-        if not waiting:
+        self.bar.end()
+        self.left[table.path] -= 1
+        if not self.left[table.path]:
             table.close(finished=True)
 
     def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
@@ -206,7 +198,12 @@ class FilePredictions(Callback):
         """
         self.bar.stop()
         counts = np.sum(from_all_ranks([(self.frames, self.faces)]), axis=0).tolist()
-        unread = from_all_ranks(self.unread)
+        unread = from_all_ranks(self.unread)  # from here on no process writes
+        if trainer.world_size > 1:
+            # Its threads may still drop what was gathered when the interpreter ends, and would abort the process
+            torch.distributed.destroy_process_group()
+            if trainer.is_global_zero:
+                self.stills.join(set())
         if trainer.is_global_zero:
             note(f"landmarks of {counts[1]} faces in {counts[0]} frames are in {self.folder}")
         if unread and trainer.is_global_zero:
@@ -214,7 +211,7 @@ class FilePredictions(Callback):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keep what is written, to be continued; of a camera it is all there is."""
-        if not hasattr(self, "bar"):
+        if not hasattr(self, "overlay"):
             return
         self.bar.stop()
         live = trainer.datamodule.live
@@ -224,3 +221,11 @@ class FilePredictions(Callback):
             table.close(finished=live)
         if self.frames:
             note(f"{self.frames} frames are in {self.folder}{'' if live else '; the same command continues'}")
+
+
+def _digest(path: str | Path | None) -> str | None:
+    """Of a file's content."""
+    if not path:
+        return None
+    with Path(path).open("rb") as file:
+        return file_digest(file, "blake2b").hexdigest()[:32]

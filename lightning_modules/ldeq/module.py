@@ -162,6 +162,12 @@ class LDEQ(LandmarkModule):
         confidence = 1 / (1 + spread(heatmaps) ** 2)
         return LandmarkPrediction(self.decode(z), confidence, heatmaps)
 
+    def mass(self, prediction: LandmarkPrediction) -> Tensor | None:
+        """All of the heatmaps, in (0, 1] and with a 1 each: their barycentre is read."""
+        if prediction.heatmaps is None:
+            return None
+        return prediction.heatmaps / prediction.heatmaps.sum(dim=(-2, -1), keepdim=True)
+
     def forward(self, image: Tensor) -> LandmarkPrediction:
         """Landmarks of uint8 images (B, 3, H, W), each solved from zeros, in float32 whatever the trainer's precision.
 

@@ -94,8 +94,19 @@ class Proximal(Recurrence):
         return f"Eq. 8, alpha {self.alpha:g}{'' if self.warp else ', not moved'}"
 
     def __call__(self, f: Map, last: Tensor, solver: Solver) -> Tensor:
-        """See `Recurrence`; the solver is not used. Maps are cut off at 0, which a minimum may lie below."""
-        return torch.cat([self._solve(f, last[row : row + 1], row) for row in range(len(last))]).clamp_min(0)
+        """See `Recurrence`; the solver is not used.
+
+        The maps are f of the minimum, as those of solvers are f of their best iterate. The minimum itself is no
+        heatmap: thin mass, below zero in part, lies over the whole map, and the barycentre follows it away from the
+        landmark. Without nearness f of it is the equilibrium; with nothing but nearness it is a single evaluation of f
+        at the last equilibrium. Early stopping lies between.
+        """
+        with torch.no_grad():
+            return f(self.minimum(f, last), torch.arange(len(last), device=last.device))
+
+    def minimum(self, f: Map, last: Tensor) -> Tensor:
+        """The z (V, K, h, w) at which Eq. 8 is lowest."""
+        return torch.cat([self._solve(f, last[row : row + 1], row) for row in range(len(last))])
 
     def _solve(self, f: Map, last: Tensor, row: int) -> Tensor:
         z, rows = last.clone().requires_grad_(), torch.tensor([row], device=last.device)

@@ -75,6 +75,9 @@ class PIPNet(BackboneDetector):
         landmarks = self.merge(found.own, found.neighbours, self.neighbours)
         return LandmarkPrediction(landmarks, found.best.clamp(0, 1), found.scores)
 
+    def mass(self, prediction: LandmarkPrediction) -> None:
+        """None: scores choose a cell of 32 pixels, in which offsets and neighbours place the landmark."""
+
     def training_step(self, batch: LandmarkBatch, batch_idx: int) -> Tensor:
         """Score and offset losses of the annotated landmarks, those outside the crop included."""
         task = torch.full_like(batch["index"], self.network.stride)

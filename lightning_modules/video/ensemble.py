@@ -22,7 +22,8 @@ class Ensemble(LandmarkModule):
     """The landmarks of the mean heatmap of several models.
 
     A centre of mass is linear in its heatmap, so that of the mean heatmap is the mean of the members' own, whatever
-    their resolutions: nothing is resampled. Members without heatmaps give their landmarks.
+    their resolutions: nothing is resampled. What of a heatmap counts is up to its method, `LandmarkModule.mass`.
+    Members without heatmaps give their landmarks.
 
     Args:
         members: models of the same landmarks, trained on images of the same size.
@@ -44,11 +45,12 @@ class Ensemble(LandmarkModule):
         self.markup, self.trained_size = first.markup, first.trained_size
 
     def opinions(self, image: Tensor) -> Opinions:
-        """What is said of images (B, 3, H, W)."""
+        """What is said of images (B, 3, H, W), which may be on another device; on the CPU, where boxes are made."""
+        image = image.to(self.device)
         found = torch.stack([_centres(member, member(image), image.shape[-1]) for member in self.members])
         mean = found.mean(dim=0)
         variance = (found - mean).square().sum(dim=-1).mean(dim=(0, 2))
-        return Opinions(mean, variance / face_sizes(mean).square())
+        return Opinions(mean.cpu(), (variance / face_sizes(mean).square()).cpu())
 
     def forward(self, image: Tensor) -> LandmarkPrediction:
         """Landmarks of images (B, 3, H, W). Confidence is 1 / (1 + 100 s), s their standard deviation in faces."""

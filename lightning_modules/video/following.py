@@ -1,32 +1,37 @@
-"""Faces of free images and videos: where they are cut out, which face is which over time, when one is lost.
+"""Faces of free images and videos: which face is which over time, when one is lost.
 
-Boxes are (x0, y0, x1, y1) in pixels of the image, whose first one's centre is (0, 0). A face's box is the tight box of
-its landmarks; a detector's boxes are made like it (`datamodules.face_detector`).
+Boxes are (x0, y0, x1, y1) in pixels of the image, whose first one's centre is (0, 0). What kinds of boxes there are
+tells `finding`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
-from datamodules.crop import BoxConvention, Floats, landmark_box, transform
-from lightning_modules.video.cutting import cut_faces
+from datamodules.box_margins import margins, widened
+from datamodules.crop import BoxConvention, Floats, landmark_box
 from lightning_modules.video.filters import Filter, Step
+from lightning_modules.video.finding import (
+    REFINED,
+    Finder,
+    distances,
+    doubles,
+    gone,
+    in_image_pixels,
+    matched,
+    overlaps,
+)
 from lightning_modules.video.tracking import Tracker
 
 if TYPE_CHECKING:  # it uses this room itself
     from lightning_modules.base import LandmarkModule
 
-REFINED = 2  # times that a detected face is cut out again by its landmarks before it is followed (WFLW-V: 3 in all)
-SAME = 0.2  # intersection over union of boxes from which on they may be of one face
-DOUBLE = 0.7  # of two followed faces from which on they are one
-GROWTH = 1.7  # factor between the sides of a face in two frames beyond which it is lost
-SEEN = 0.3  # share of a face's box that must lie in the image
-MISSED = 3  # detections in a row without a face after which it is lost
+SAME, SURE = 0.2, 0.5  # intersections over unions of boxes from which on they may be of one face, and are
+MISSED = 3  # looks in a row without a face after which it is lost, or not looked for any more
 PATIENCE = 50  # frames for which a lost face may come back as itself
 
 
@@ -45,14 +50,17 @@ class _Followed:
 
     box: Floats
     smooth: Step | None
-    missed: int = 0  # detections in a row
+    detection: Floats  # margins (4,) of its detection about its box, when it was begun
+    missed: int = 0  # looks of the detector in a row
+    seen: bool = False  # in a frame at least
 
 
 @dataclass
 class _Lost:
     """A face that is not there any more."""
 
-    box: Floats
+    box: Floats  # as a detector would have given it
+    sought: bool  # at once: it was lost between two looks
     frames: int = 0  # since
 
 
@@ -61,9 +69,11 @@ class Follower:
     """Finds the landmarks of all faces, frame after frame of one video.
 
     A face is cut out by its landmarks in the frame before, so that a detector is needed only now and then: to find new
-    faces, and to notice those that have gone. A face is lost where its landmarks grow or shrink together at once, leave
-    the image, or where detections miss it three times running; one that comes back near that place within two seconds
-    is the same face, and begins cold.
+    faces, and to notice those that have gone, as a network finds landmarks where there is no face too. What a look
+    misses is looked for in the frames that follow, and lost after three looks; so is what is lost otherwise, because
+    its landmarks grow or shrink together at once or leave the image. Of a missed face and a detection within its size
+    the face has moved fast. A lost one that comes back near that place within two seconds is the same face. Both begin
+    cold.
 
     Args:
         module: finds landmarks in crops.
@@ -71,6 +81,8 @@ class Follower:
         size: side of the crops.
         smoothing: a filter on each face's landmarks, or None.
         rate: frames a second, for the filter.
+        detector: the boxes (M, 4) of all faces of an image, asked where a face is in doubt; without one, that waits
+            for the next frame that comes with detections.
     """
 
     module: "LandmarkModule"
@@ -78,12 +90,14 @@ class Follower:
     size: int
     smoothing: Filter | None = None
     rate: float = 25.0
+    detector: Callable[[NDArray[np.uint8]], Floats] | None = None
     _followed: dict[int, _Followed] = field(default_factory=dict)
     _lost: dict[int, _Lost] = field(default_factory=dict)
     _next: int = 0
 
     def __post_init__(self) -> None:
         self._tracker = Tracker(self.module)
+        self._finder = Finder(self.module, self.convention, self.size)
 
     def restart(self) -> None:
         """Begin another video."""
@@ -94,7 +108,7 @@ class Follower:
         """Go on after a frame with these faces, of a video in which there have been so many: all begin cold."""
         self.restart()
         for face in faces:
-            self._begin(face.identity, landmark_box(face.landmarks))
+            self._begin(face.identity, face.box, self._finder.detection_about(face.box))
         self._next = known
 
     def __call__(self, image: NDArray[np.uint8], detected: Floats | None) -> list[Face]:
@@ -104,6 +118,8 @@ class Follower:
             image: the frame.
             detected: (M, 4) boxes of all its faces, where a detector has looked at it.
         """
+        if detected is None and self.detector is not None and self._in_doubt():
+            detected = self.detector(image)
         if detected is not None:
             self._meet(image, detected)
         for lost in self._lost.values():
@@ -112,32 +128,37 @@ class Follower:
         if not self._followed:
             return []
         names = list(self._followed)
-        landmarks, confidence = self._track(image, names)
+        boxes = np.array([self._followed[name].box for name in names])
+        landmarks, confidence = self._track(image, names, self._finder.as_trained(boxes))
         faces = []
         for name, points, sure in zip(names, landmarks, confidence, strict=True):
             box, followed = landmark_box(points), self._followed[name]
-            if _gone(box, followed.box, image.shape):
-                self._lose(name)
+            if gone(box, followed.box, image.shape):
+                self._lose(name, sought=followed.seen)
                 continue
-            followed.box = box
+            followed.box, followed.seen = box, True
             shown = followed.smooth(points) if followed.smooth else points
             faces.append(Face(name, box, shown, sure))
-        doubles = self._doubles()
-        return [face for face in faces if face.identity not in doubles]
+        given_up = self._doubles()
+        return [face for face in faces if face.identity not in given_up]
 
-    def given(self, image: NDArray[np.uint8], boxes: Floats, names: Sequence[int]) -> list[Face]:
-        """The faces of the next frame in these boxes (M, 4), whoever they are said to be."""
+    def given(self, image: NDArray[np.uint8], boxes: Floats, names: Sequence[int] | None) -> list[Face]:
+        """The faces of the next frame in these boxes (M, 4) of training's kind, whoever they are said to be.
+
+        Where ``names`` is None, boxes of consecutive frames that overlap are of one face. A face that a frame does not
+        have begins cold when it comes again.
+        """
+        names = self._who(boxes) if names is None else names
+        for name in self._followed.keys() - set(names):
+            self._forget(name)
         if not len(boxes):
             return []
-        for gone in self._followed.keys() - set(names):
-            del self._followed[gone]
-            self._tracker.forget(gone)
         for name, box in zip(names, boxes, strict=True):
             if name in self._followed:
                 self._followed[name].box = box
             else:
-                self._begin(name, box)
-        landmarks, confidence = self._track(image, names)
+                self._begin(name, box, box)
+        landmarks, confidence = self._track(image, names, boxes)
         faces = []
         for name, box, points, sure in zip(names, boxes, landmarks, confidence, strict=True):
             smooth = self._followed[name].smooth
@@ -145,120 +166,109 @@ class Follower:
         return faces
 
     def alone(self, image: NDArray[np.uint8], boxes: Floats, refined: int = REFINED) -> list[Face]:
-        """The faces of a photograph in these boxes (M, 4), numbered; cut out again so many times by their landmarks."""
+        """The faces of a photograph, numbered.
+
+        Args:
+            image: (H, W, 3).
+            boxes: (M, 4) detections, best first.
+            refined: how often these are cut out again by their landmarks; 0 for boxes of training's kind that are
+                given, each of which is a face.
+        """
         if not len(boxes):
             return []
-        cut = boxes
-        for _ in range(refined):
-            cut = self._refined(image, cut)
-        landmarks, confidence = self._found(image, cut)
-        return [Face(i, *each) for i, each in enumerate(zip(cut, landmarks, confidence, strict=True))]
+        found = self._finder.of_photograph(image, boxes, refined) if refined else None
+        columns = found or (boxes, *self._finder.found(image, boxes))
+        return [Face(i, *each) for i, each in enumerate(zip(*columns, strict=True))]
+
+    def _in_doubt(self) -> bool:
+        """Whether a face was missed by the last look, or lost within the last frames."""
+        missed = any(followed.missed for followed in self._followed.values())
+        return missed or any(lost.sought and lost.frames < MISSED for lost in self._lost.values())
 
     def _meet(self, image: NDArray[np.uint8], detected: Floats) -> None:
-        """Take up faces that are new or back, and count those missed."""
+        """Take up faces that are new, back or have moved fast, and count those missed."""
         names = list(self._followed)
-        overlap = _overlaps(np.array([self._followed[name].box for name in names]).reshape(-1, 4), detected)
-        rows, columns = linear_sum_assignment(-overlap)
-        met = {int(c): names[r] for r, c in zip(rows, columns, strict=True) if overlap[r, c] >= SAME}
-        for name in names:
-            self._followed[name].missed = 0 if name in met.values() else self._followed[name].missed + 1
+        met = matched(-overlaps(self._expected(names), detected), -SURE)
+        missed = [name for row, name in enumerate(names) if row not in met]
+        for name in set(names) - set(missed):
+            self._followed[name].missed = 0
+        new = np.array([box for column, box in enumerate(detected) if column not in met.values()]).reshape(-1, 4)
+        near = {column: missed[row] for row, column in matched(distances(self._expected(missed), new), 1).items()}
+        settled = self._finder.settled(image, new) if len(new) else new
+        for column, (box, detection) in enumerate(zip(settled, new, strict=True)):
+            known = list(self._followed)
+            overlap = dict(zip(known, overlaps(box[None], self._boxes(known))[0].tolist(), strict=True))
+            on = max(overlap, key=lambda name: overlap[name]) if max(overlap.values(), default=0) >= SAME else None
+            whose = near.get(column) if on is None else on
+            if whose in missed:
+                missed.remove(whose)
+                self._meet_again(whose, box, detection, cold=overlap[whose] < SURE)
+            elif on is None:  # else its landmarks were drawn away to a face that is followed already
+                self._begin(self._recognised(detection), box, detection)
+        for name in missed:
+            self._followed[name].missed += 1
             if self._followed[name].missed >= MISSED:
-                self._lose(name)
-        new = [box for column, box in enumerate(detected) if column not in met]
-        if not new:
-            return
-        boxes = np.array(new)
-        for _ in range(REFINED):
-            boxes = self._refined(image, boxes)
-        for box, first in zip(boxes, new, strict=True):
-            # Landmarks that were drawn away to a face that is followed already, or that make no face
-            known = np.array([followed.box for followed in self._followed.values()]).reshape(-1, 4)
-            if (_overlaps(box[None], known) >= SAME).any():
-                continue
-            self._begin(self._recognised(first), first if _gone(box, first, image.shape) else box)
+                self._lose(name, sought=False)
 
-    def _begin(self, name: int, box: Floats) -> None:
-        self._followed[name] = _Followed(box, self.smoothing.start(self.rate) if self.smoothing else None)
+    def _meet_again(self, name: int, box: Floats, detection: Floats, cold: bool) -> None:
+        """Go on with a face that is followed in the box of its detection, unless it is there already."""
+        if cold:
+            self._forget(name)
+            self._begin(name, box, detection)
+        else:  # it lies otherwise in its detection than it did
+            self._followed[name].missed, self._followed[name].detection = 0, margins(box, detection)
 
-    def _recognised(self, box: Floats) -> int:
-        """The lost face nearest to a box, within its own size, or a new one."""
-        middle = _middle(box)
-        away = {
-            name: float(np.linalg.norm(_middle(lost.box) - middle)) / _side(lost.box)
-            for name, lost in self._lost.items()
-            if 1 / GROWTH < _side(box) / _side(lost.box) < GROWTH
-        }
-        if away and min(away.values()) < 1:
-            name = min(away, key=lambda each: away[each])
+    def _begin(self, name: int, box: Floats, detection: Floats) -> None:
+        smooth = self.smoothing.start(self.rate) if self.smoothing else None
+        self._followed[name] = _Followed(box, smooth, margins(box, detection))
+
+    def _recognised(self, detection: Floats) -> int:
+        """The lost face nearest to a detection, within its own size, or a new one."""
+        names = list(self._lost)
+        away = distances(np.array([self._lost[name].box for name in names]).reshape(-1, 4), detection[None])[:, 0]
+        if (away < 1).any():
+            name = names[int(away.argmin())]
             del self._lost[name]
             return name
+        return self._new()
+
+    def _who(self, boxes: Floats) -> list[int]:
+        """Whose boxes (M, 4) of the next frame are."""
+        names = list(self._followed)
+        met = {column: row for row, column in matched(-overlaps(self._boxes(names), boxes), -SAME).items()}
+        return [names[met[column]] if column in met else self._new() for column in range(len(boxes))]
+
+    def _new(self) -> int:
         self._next += 1
         return self._next - 1
 
-    def _lose(self, name: int) -> None:
-        self._lost[name] = _Lost(self._followed.pop(name).box)
+    def _lose(self, name: int, sought: bool) -> None:
+        self._lost[name] = _Lost(self._expected([name])[0], sought)
+        self._forget(name)
+
+    def _forget(self, name: int) -> None:
+        del self._followed[name]
         self._tracker.forget(name)
 
     def _doubles(self) -> set[int]:
         """Faces that have come to lie on another one that is older, and are given up."""
         names = sorted(self._followed)
-        boxes = np.array([self._followed[name].box for name in names]).reshape(-1, 4)
-        overlap = np.triu(_overlaps(boxes, boxes), k=1)
-        doubles = {names[column] for column in np.flatnonzero((overlap > DOUBLE).any(axis=0))}
-        for name in doubles:
-            del self._followed[name]
-            self._tracker.forget(name)
-        return doubles
+        given_up = {names[row] for row in np.flatnonzero(doubles(self._boxes(names)))}
+        for name in given_up:
+            self._forget(name)
+        return given_up
 
-    def _refined(self, image: NDArray[np.uint8], boxes: Floats) -> Floats:
-        """Boxes of the landmarks found in boxes (M, 4)."""
-        return landmark_box(self._found(image, boxes)[0])
+    def _boxes(self, names: Sequence[int]) -> Floats:
+        """Boxes (M, 4) of faces that are followed."""
+        return np.array([self._followed[name].box for name in names]).reshape(-1, 4)
 
-    def _found(self, image: NDArray[np.uint8], boxes: Floats) -> tuple[Floats, Floats]:
-        """Landmarks (M, N, 2) and confidence (M, N) in boxes (M, 4), without a state."""
-        affines, crops = self._cut(image, boxes)
-        return _in_image(self.module(crops), affines)
+    def _expected(self, names: Sequence[int]) -> Floats:
+        """Where a detector should find them (M, 4)."""
+        by = np.array([self._followed[name].detection for name in names]).reshape(-1, 4)
+        return widened(self._boxes(names), by)
 
-    def _track(self, image: NDArray[np.uint8], names: Sequence[int]) -> tuple[Floats, Floats]:
-        """Landmarks (M, N, 2) and confidence (M, N) of faces that are followed."""
-        affines, crops = self._cut(image, np.array([self._followed[name].box for name in names]))
+    def _track(self, image: NDArray[np.uint8], names: Sequence[int], boxes: Floats) -> tuple[Floats, Floats]:
+        """Landmarks (M, N, 2) and confidence (M, N) of faces that are followed, in training's boxes (M, 4)."""
+        affines, crops = self._finder.crops(image, boxes)
         affine = torch.from_numpy(affines).to(crops.device, torch.float32)
-        return _in_image(self._tracker(crops, affine, names), affines)
-
-    def _cut(self, image: NDArray[np.uint8], boxes: Floats) -> tuple[Floats, torch.Tensor]:
-        """As `cut_faces`, on the module's device."""
-        affines, crops = cut_faces(image, boxes, self.convention, self.size)
-        return affines, crops.to(self.module.device)
-
-
-def _in_image(prediction: object, affines: Floats) -> tuple[Floats, Floats]:
-    landmarks, confidence = (column.double().cpu().numpy() for column in prediction[:2])  # type: ignore[index]
-    points = np.stack([transform(affine, each) for affine, each in zip(affines, landmarks, strict=True)])
-    return points, confidence
-
-
-def _gone(box: Floats, before: Floats, shape: tuple[int, ...]) -> bool:
-    """Whether a box cannot be that of the face whose box was ``before``, in an image of this shape (H, W, 3)."""
-    if not np.isfinite(box).all() or _side(box) <= 0:
-        return True
-    frame = np.array([-0.5, -0.5, shape[1] - 0.5, shape[0] - 0.5])
-    inside = np.maximum(np.minimum(box[2:], frame[2:]) - np.maximum(box[:2], frame[:2]), 0)
-    seen = float(inside.prod()) / max(float((box[2:] - box[:2]).prod()), 1e-9)
-    return seen < SEEN or not 1 / GROWTH < _side(box) / max(_side(before), 1e-9) < GROWTH
-
-
-def _side(box: Floats) -> float:
-    return float((box[2:] - box[:2]).max())
-
-
-def _middle(box: Floats) -> Floats:
-    return (box[:2] + box[2:]) / 2
-
-
-def _overlaps(one: Floats, other: Floats) -> Floats:
-    """Intersections over unions (A, B) of boxes (A, 4) and (B, 4)."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(axis=-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=-1) for boxes in (one, other)]
-    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9))
+        return in_image_pixels(self._tracker(crops, affine, names), affines)

@@ -58,10 +58,12 @@ class HeatmapModule(BackboneDetector):
         return LandmarkPrediction(cell_to_pixel(cells, self.network.stride), confidence, heatmaps)
 
     def mass(self, prediction: LandmarkPrediction) -> Tensor | None:
-        """The softmax of heatmaps that were taught by it; else as `LandmarkModule`."""
-        if prediction.heatmaps is None or not self.loss.of_softmax:
+        """The softmax where its barycentre is read; else as `LandmarkModule`, of what the decoding reads."""
+        of_barycentre = isinstance(self.decoding, Barycentre)
+        if prediction.heatmaps is None or not (of_barycentre or self.loss.of_softmax):
             return super().mass(prediction)
-        return prediction.heatmaps.float().flatten(-2).softmax(dim=-1).view(prediction.heatmaps.shape)
+        softmax = prediction.heatmaps.float().flatten(-2).softmax(dim=-1).view(prediction.heatmaps.shape)
+        return softmax if of_barycentre else super().mass(prediction._replace(heatmaps=softmax))
 
     def training_step(self, batch: LandmarkBatch, batch_idx: int) -> Tensor:
         """The mean loss of the annotated landmarks."""

@@ -13,7 +13,8 @@ from datamodules.face_generator.motion import sample_video
 from datamodules.face_generator.render import render
 from datamodules.face_generator.sampling import sample_parameters
 from datamodules.perturbations import EllipseOcclusion
-from datamodules.synthetic_videos import SyntheticVideos, upper_half
+from datamodules.ranking import upper_half
+from datamodules.synthetic_videos import SyntheticVideos
 from datamodules.video_order import FramesInSequence
 from tests.experiment import run
 

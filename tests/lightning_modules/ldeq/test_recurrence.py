@@ -60,7 +60,7 @@ def test_eq_8_is_solved_as_by_its_normal_equations(alpha):
     """Of a linear f: (A'A + alpha / 2) z = A'b + alpha / 2 last, where f(z) - z = b - A z."""
     f, _, matrix = contraction()
     last = torch.rand(2, *SHAPE, dtype=torch.float64) + 1
-    found = Proximal(alpha, iterations=200)(f, last, FixedPoint())
+    found = Proximal(alpha, iterations=200).minimum(f, last)
     a = torch.eye(24, dtype=torch.float64) - matrix
     b = f(torch.zeros_like(last), torch.arange(2)).flatten(1)
     weight = alpha / 2 * torch.eye(24, dtype=torch.float64)
@@ -80,15 +80,17 @@ def test_eq_8_of_a_curved_map_as_scipy_minimises_it():
         return float(proximal.objective(f(z, None), z, last))
 
     expected = minimize(objective, last.flatten().numpy(), tol=1e-12)
-    torch.testing.assert_close(proximal(f, last, FixedPoint()).flatten(), torch.tensor(expected.x), atol=1e-4, rtol=0)
+    torch.testing.assert_close(proximal.minimum(f, last).flatten(), torch.tensor(expected.x), atol=1e-4, rtol=0)
 
 
 def test_the_more_nearness_is_worth_the_nearer():
     f, fixed, _ = contraction()
     last = fixed + 1
-    away = [float((Proximal(alpha, 100)(f, last, FixedPoint()) - last).norm()) for alpha in (0.0, 0.3, 3.0, 30.0)]
+    away = [float((Proximal(alpha, 100).minimum(f, last) - last).norm()) for alpha in (0.0, 0.3, 3.0, 30.0)]
     assert away == sorted(away, reverse=True)
     torch.testing.assert_close(Proximal(0.0, 200)(f, last, FixedPoint()), fixed, atol=1e-4, rtol=0)
+    single = EarlyStopping(1)(f, last, FixedPoint())
+    torch.testing.assert_close(Proximal(1e6, 200)(f, last, FixedPoint()), single, atol=1e-4, rtol=0)
 
 
 def test_maps_follow_the_crop():
@@ -126,7 +128,10 @@ def test_tracking_by_eq_8_works_in_inference_mode():
         _, state = module.track(frame, None)
         _, after = module.track(frame, state)
     f, _ = module.inject(frame)
-    value = [Proximal(1.0).objective(f(z, torch.arange(2)), z, state) for z in (state, after)]
+    rows, found = torch.arange(2), module.recurrence.minimum(f, state.clone())
+    with torch.no_grad():
+        torch.testing.assert_close(after, f(found, rows))
+        value = [module.recurrence.objective(f(z, rows), z, state) for z in (state, found)]
     assert value[1] < value[0]
     assert after.requires_grad is False
 

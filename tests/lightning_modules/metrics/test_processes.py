@@ -152,6 +152,9 @@ class GreyFaces(LightningDataModule):
     def mean_shape(self):
         return torch.zeros(POINTS, 2)
 
+    def box_margins(self):
+        return None
+
     def train_dataloader(self):
         return DataLoader([sample(row) for row in range(4)], batch_size=1)
 

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.box_margins import margins, mean_face, widened
 from datamodules.crop import BOX_CONVENTIONS
 from lightning_modules.video.filters import MovingAverage
-from lightning_modules.video.following import MISSED, PATIENCE, REFINED, Follower
+from lightning_modules.video.finding import REFINED
+from lightning_modules.video.following import MISSED, PATIENCE, Follower
 from tests.lightning_modules.video.squares import Corners, boxes, picture
+from tests.lightning_modules.video.stubborn import Eye, Says, Stubborn, bright
 
 
 @pytest.fixture
@@ -136,3 +139,253 @@ def test_another_video_begins_anew_and_one_that_broke_off_goes_on(follower):
     follower.resume(faces, 4)
     assert [f.identity for f in follower(picture(at(52)), None)] == [0]
     assert [f.identity for f in follower(picture(at(52), at(130)), boxes(at(52), at(130)))] == [0, 4]
+
+
+# A network says a face in every crop
+
+
+def stubborn(detector=None, smoothing=None, module=None):
+    chosen = module or Stubborn()
+    return Follower(chosen.eval(), BOX_CONVENTIONS["landmarks-1.2"], 64, smoothing, detector=detector)
+
+
+def followed(follower, pictures, every=10):
+    """The faces of each of these pictures, of which every n-th comes with detections."""
+    return [follower(image, bright(image) if t % every == 0 else None) for t, image in enumerate(pictures)]
+
+
+def identities(frames):
+    return [[face.identity for face in faces] for faces in frames]
+
+
+def test_a_face_that_has_left_is_looked_for_at_once():
+    clip = [picture(at(50))] * 11 + [picture()] * 30
+    assert identities(followed(stubborn(bright), clip)) == [[0]] * 22 + [[]] * 19  # looks at 20, 21 and 22
+    assert identities(followed(stubborn(), clip)) == [[0]] * 40 + [[]]  # at 20, 30 and 40
+
+
+def test_a_detector_is_asked_only_while_a_face_is_in_doubt():
+    eye = Eye()
+    follower = stubborn(eye)
+    follower(picture(at(50)), boxes(at(50)))
+    for _ in range(5):
+        follower(picture(at(50)), None)
+    assert eye.looks == 0
+    follower(picture(at(50)), boxes())
+    eye.faces = (at(50),)  # it blinked
+    for _ in range(5):
+        assert len(follower(picture(at(50)), None)) == 1
+    assert eye.looks == 1
+
+
+def test_looks_that_come_anyway_are_not_doubled():
+    eye = Eye()
+    follower = stubborn(eye)
+    follower(picture(at(50)), boxes(at(50)))
+    shown = [bool(follower(picture(), boxes())) for _ in range(MISSED)]
+    assert shown == [True] * (MISSED - 1) + [False]
+    assert eye.looks == 0
+
+
+@pytest.mark.parametrize("step", [12, 20, 30, 36])
+def test_a_face_that_moves_fast_goes_on_at_its_detection(step):
+    """By a third to nine tenths of its size, between two looks; what was kept of it is of another place."""
+    clip = [picture(at(20))] * 10 + [picture(at(20 + step))] * 15
+    follower = stubborn(bright, MovingAverage(0.5), Says())  # the network would stay where it is
+    follower.module.track = Stubborn.track.__get__(follower.module)
+    frames = followed(follower, clip)
+    assert identities(frames) == [[0]] * 25
+    close = step < 14  # they overlap by more than a half: for the network to see
+    age = [int(faces[0].confidence[0]) for faces in frames]
+    assert age == (list(range(25)) if close else [*range(10), *range(15)])
+    if not close:
+        np.testing.assert_allclose(frames[10][0].landmarks[0], (20 + step, 40), atol=1.0)
+
+
+def test_two_that_jump_together_do_not_change_places():
+    one, two = at(10, 20, 30), at(100, 90, 30)
+    follower = stubborn(bright)
+    follower(picture(one, two), boxes(one, two))
+    one, two = at(35, 20, 30), at(125, 90, 30)
+    faces = {f.identity: f.box for f in follower(picture(one, two), boxes(two, one))}
+    np.testing.assert_allclose(faces[0], one, atol=1.0)
+    np.testing.assert_allclose(faces[1], two, atol=1.0)
+
+
+def test_after_a_cut_nothing_stays_where_the_face_was():
+    clip = [picture(at(10, 10))] * 10 + [picture(at(140, 110))] * 15
+    frames = identities(followed(stubborn(bright), clip))
+    assert frames[9:13] == [[0], [0, 1], [0, 1], [1]]
+    assert frames[13:] == [[1]] * 12
+
+
+def test_landmarks_drawn_to_a_face_that_is_followed_begin_no_other():
+    follower = stubborn(module=Corners())
+    follower(picture(at(50)), boxes(at(50)))
+    beside = at(75, 52)  # a detection of nothing, whose crop shows some of the face
+    assert identities([follower(picture(at(50)), boxes(at(50), beside))]) == [[0]]
+    new = picture(at(50), at(140, 100))
+    assert identities([follower(new, boxes(at(50), at(140, 100)))]) == [[0, 1]]
+
+
+def test_a_face_that_looks_have_given_up_is_not_sought_further():
+    eye = Eye()
+    follower = stubborn(eye)
+    follower(picture(at(50)), boxes(at(50)))
+    follower(picture(), boxes())
+    for _ in range(10):
+        follower(picture(), None)
+    assert eye.looks == MISSED - 1
+
+
+def test_a_face_twice_as_large_beside_a_missed_one_is_another():
+    follower = stubborn(bright)
+    follower(picture(at(20, 60, 30)), boxes(at(20, 60, 30)))
+    large = at(45, 40, 70)
+    assert [f.identity for f in follower(picture(large), boxes(large))] == [0, 1]
+
+
+class Blinks(Corners):
+    """Says a face three times as large, once, when it is told to."""
+
+    blinks = False
+
+    def track(self, frame, state):
+        found = self(frame)
+        if self.blinks:
+            found.landmarks[:] = 3 * (found.landmarks - 31.5) + 31.5
+        self.blinks = False
+        return found, state
+
+
+def test_a_face_lost_between_looks_is_looked_for_at_once():
+    follower = stubborn(bright, module=Blinks())
+    follower(picture(at(50)), boxes(at(50)))
+    follower.module.blinks = True
+    assert follower(picture(at(52)), None) == []
+    assert identities([follower(picture(at(54)), None)]) == [[0]]
+    waits = stubborn(None, module=Blinks())
+    waits(picture(at(50)), boxes(at(50)))
+    waits.module.blinks = True
+    assert identities(waits(picture(at(52)), None) for _ in range(5)) == [[]] * 5
+
+
+def test_a_face_that_stays_lost_is_not_looked_for_for_ever():
+    eye = Eye()
+    follower = stubborn(eye, module=Blinks())
+    follower(picture(at(50)), boxes(at(50)))
+    follower.module.blinks = True
+    for _ in range(20):
+        assert follower(picture(), None) == []
+    assert eye.looks == MISSED
+
+
+def test_a_face_at_the_edge_of_the_picture_does_not_keep_the_detector_busy():
+    """It is detected, but less than a third of it can be seen."""
+    eye = Eye(at(190))
+    follower = stubborn(eye, module=Says())
+    follower(picture(), boxes(at(170)))
+    for shift in range(20):
+        follower(picture(), boxes(at(190)) if shift == 0 else None)
+    assert eye.looks <= MISSED
+
+
+# Few landmarks in a large face
+
+
+def around(face, by):
+    return boxes(widened(np.array(face, float), np.array(by)))
+
+
+def known_margins():
+    mean = mean_face("celeba-5")
+    return margins(mean.tight, mean.detected)
+
+
+@pytest.mark.parametrize("markup", ["celeba-5", "mine", None])
+@pytest.mark.parametrize("every", [1, 10])
+def test_few_landmarks_are_followed(markup, every):
+    """A face's detection is twice as large as the box of its five landmarks, and lies higher."""
+    # Of a markup that is not known the network has to find the landmarks in the detection
+    module = Stubborn(1.35 if markup == "celeba-5" else 3)
+    module.markup = markup
+    follower = stubborn(module=module)
+    places = [at(60 + t, 50, 30) for t in range(45)]
+    frames = [
+        follower(picture(place), around(place, known_margins()) if t % every == 0 else None)
+        for t, place in enumerate(places)
+    ]
+    assert identities(frames) == [[0]] * 45
+    for (face,), place in zip(frames, places, strict=True):
+        np.testing.assert_allclose(face.box, place, atol=1.0)
+
+
+@pytest.mark.parametrize("markup", ["celeba-5", "mine"])
+def test_few_landmarks_come_back_as_themselves(markup):
+    module = Stubborn(3)
+    module.markup = markup
+    follower = stubborn(module=module)
+    place = at(60, 50, 30)
+    follower(picture(place), around(place, known_margins()))
+    for _ in range(MISSED):
+        follower(picture(), boxes())
+    (face,) = follower(picture(at(85, 50, 30)), around(at(85, 50, 30), known_margins()))
+    assert face.identity == 0
+
+
+@pytest.mark.parametrize("markup", ["celeba-5", "mine"])
+def test_few_landmarks_go_on_after_an_interruption(markup):
+    """What is kept in tables has no detections."""
+    module = Stubborn(3)
+    module.markup = markup
+    follower = stubborn(module=module)
+    place = at(60, 50, 30)
+    faces = follower(picture(place), around(place, known_margins()))
+    follower.resume(faces, 1)
+    follower(picture(place), None)
+    for look in range(1, MISSED + 2):
+        module.calls = 0
+        faces = follower(picture(place), around(place, known_margins()))
+        assert warm(faces) == {0: look}
+        # Where its markup is not known, what a detection looks like is learned from the first one
+        assert module.calls == (1 + REFINED if markup == "mine" and look == 1 else 1)
+
+
+# Boxes that are given
+
+
+def warm(faces):
+    """Frames that each face has gone on for, by its identity."""
+    return {face.identity: int(face.confidence[0]) for face in faces}
+
+
+def test_given_faces_begin_cold_after_frames_without():
+    follower = stubborn()
+    for t in range(11):
+        assert warm(follower.given(picture(at(50)), boxes(at(50)), [0])) == {0: t}
+    assert follower.given(picture(at(50)), boxes(), []) == []
+    assert warm(follower.given(picture(at(50)), boxes(at(50)), [0])) == {0: 0}
+
+
+def test_given_boxes_without_names_are_of_the_faces_that_they_overlap():
+    follower = stubborn()
+    one, two = at(20), at(120)
+    assert warm(follower.given(picture(one, two), boxes(one, two), None)) == {0: 0, 1: 0}
+    one, two = at(28), at(112)
+    faces = follower.given(picture(one, two), boxes(two, one), None)  # in another order
+    assert [face.identity for face in faces] == [1, 0]
+    np.testing.assert_allclose(faces[0].landmarks[0], (112, 40), atol=1.0)
+    assert warm(faces) == {0: 1, 1: 1}
+    assert warm(follower.given(picture(two), boxes(two), None)) == {1: 2}
+    assert warm(follower.given(picture(one, two), boxes(one, two), None)) == {2: 0, 1: 3}
+    assert follower.given(picture(), boxes(), None) == []
+    assert warm(follower.given(picture(two), boxes(two), None)) == {3: 0}
+
+
+def test_given_boxes_go_on_after_an_interruption():
+    follower = stubborn(module=Stubborn(10))
+    loose = boxes((-30, -10, 120, 140))  # of another size than the landmarks in them
+    faces = follower.given(picture(at(20)), loose, None)
+    follower.resume(faces, 1)
+    assert warm(follower.given(picture(at(20)), loose, None)) == {0: 0}
+    assert warm(follower.given(picture(at(20), at(130)), boxes(at(150), loose[0]), None)) == {1: 0, 0: 1}
