@@ -171,10 +171,13 @@ def test_a_killed_process_ends_the_job_which_is_continued(slurm, folder, capsys,
 
 
 def test_of_two_jobs_with_one_name_one_trains(slurm, folder, capsys, monkeypatch):
-    monkeypatch.setenv("SLOW", "0.5")
-    jobs = [submitted(capsys), submitted(capsys)]
-    assert sorted(slurm.wait(job) for job in jobs) == ["COMPLETED", "FAILED"], said()
+    monkeypatch.setenv("SLOW", "2")
+    first = submitted(capsys)
+    appears("runs/tiny/training-0")
+    second = submitted(capsys, "--resume")
+    assert slurm.wait(second) == "FAILED", said()
     assert "another process is training run tiny; wait for its end or choose another --name" in said()
+    assert slurm.wait(first) == "COMPLETED", said()
     with Path("runs/tiny/metrics.csv").open(newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file) if row["val/nme"]] == ["0", "1", "2"]
 
@@ -197,22 +200,20 @@ def test_a_disk_that_is_full_keeps_the_last_good_checkpoint(slurm, folder, capsy
         job = submitted(capsys, "--runs", str(small))
         assert slurm.wait(job) == "FAILED"
         told = Path(small, f"tiny/slurm-{job}.out").read_text()
-        assert "last.ckpt: No space left on device; " in told
+        assert ".ckpt: No space left on device; the one before is kept. Make room" in told
         assert torch.load(small / "tiny/checkpoints/last.ckpt", weights_only=True)["epoch"] == 0
         assert not list(small.glob("tiny/checkpoints/*.partial"))
     finally:
         subprocess.run(["umount", str(small)], check=False)
 
 
-def test_a_time_limit_is_announced(slurm, folder, capsys, monkeypatch):
-    """The lines that ask Slurm for the signal and for another turn, as it understood them."""
-    monkeypatch.setenv("SLOW", "0.5")
-    job = submitted(capsys, "--time", "10")
-    told = slurm.run("scontrol", "show", "job", job)
-    slurm.run("scancel", job)
-    assert "Requeue=1" in told
-    assert "TimeLimit=00:10:00" in told
-    assert "Signal=10@120" in told or "USR1@120" in told
+def test_a_training_longer_than_its_jobs_time_ends(slurm, folder, capsys, monkeypatch):
+    """Slurm sends the signal up to a minute early, so within the first 30 of 60 seconds; the training takes 36."""
+    monkeypatch.setenv("SLOW", "3")
+    job = submitted(capsys, "--time", "1", "--sbatch", "signal=USR1@30")
+    assert slurm.wait(job, seconds=400) == "COMPLETED", said()
+    assert int(slurm.state(job)["Restarts"]) >= 1
+    assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["global_step"] == 12
 
 
 def test_descendants_are_gone(slurm):
