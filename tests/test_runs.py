@@ -59,7 +59,7 @@ def folder(trained, tmp_path, monkeypatch):
 
 def test_a_run_has_one_folder(folder):
     files = {str(path.relative_to("runs/tiny")) for path in Path("runs/tiny").rglob("*") if path.is_file()}
-    checkpoints = {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    checkpoints = {f"checkpoints/{name}.ckpt" for name in ("best", "last", "previous")}
     assert files == {".lock", "config.yaml", "metrics.csv", "fit.json", "report.html", *checkpoints}
     settings = yaml.safe_load(Path("runs/tiny/config.yaml").read_text())
     assert settings["name"] == "tiny"

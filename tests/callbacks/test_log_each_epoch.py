@@ -22,7 +22,7 @@ def test_the_interval_is_at_most_an_epoch(batches, accumulated, interval):
 def test_options_of_the_user_are_kept(tmp_path):
     def names(**options):
         trainer = {"enable_model_summary": None, "log_every_n_steps": None, **options}
-        settings = {"seed_everything": 0, "trainer": trainer}
+        settings = {"seed_everything": 0, "trainer": trainer, "wandb": None}
         arguments = SimpleNamespace(subcommand="fit", resume=False, command=lambda: "")
         found = pinned_callbacks(RunFolder(tmp_path / "run"), arguments, settings, None, None, None)
         return {type(callback).__name__ for callback in found} & {"LogEachEpoch", "ModelTable"}

@@ -116,7 +116,7 @@ def test_two_nodes_train_as_two_processes_do(slurm, folder, capsys):
 
 
 def test_a_job_that_is_asked_saves_is_queued_again_and_ends_as_an_uninterrupted_one(slurm, folder, capsys, monkeypatch):
-    run("fit", *BESIDE, "--name", "whole", "--trainer.callbacks+=tests.test_slurm.Slow")
+    run("fit", *BESIDE, "--name", "whole", "--trainer.callbacks+=tests.callbacks.slurm.test_jobs.Slow")
     monkeypatch.setenv("SLOW", "0.5")
     monkeypatch.setenv("WANDB_MODE", "offline")
     job = submitted(capsys, "--wandb", "tests")
