@@ -68,7 +68,10 @@ def same(one, other):
     return all(torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize("method", METHODS)
+# Baselines train as the method beside them does.
+@pytest.mark.parametrize(
+    "method", sorted(METHODS.keys() - {"pipnet.CoordNet", "pipnet.MapNet", "wasserstein_hrnet.SimpleBaselines"})
+)
 def test_a_training_saved_in_an_epoch_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, capsys, method):
     write_training(tmp_path, method, callbacks=ASKING)
     run("fit", "--config", "every.yaml", "--name", "whole")
