@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_two_nodes_train_as_two_processes_do(slurm, folder, capsys):
     assert slurm.state(job)["NumNodes"] == "2"
     words = ("--name", "local", "--trainer.devices=2", "--trainer.strategy=ddp")
     done = subprocess.run(
-        ["python", str(ROOT / "cli.py"), "fit", *BESIDE, *words], capture_output=True, text=True, check=False
+        [sys.executable, str(ROOT / "cli.py"), "fit", *BESIDE, *words], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert same(weights("runs/tiny"), weights("runs/local"))
