@@ -19,14 +19,13 @@ import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from callbacks.checkpoints import CheckpointFiles
 from callbacks.metrics_csv import MetricsCSV
 from callbacks.option_mistakes import FullNames, check_trainer, parse
 from callbacks.options import add_options
-from callbacks.pinned import pinned_callbacks
+from callbacks.pinned import pinned_callbacks, plugins
 from callbacks.quiet import silence
 from callbacks.run_folder import RunFolder, name_changes, name_training_changes
-from callbacks.slurm.job import job_plugins, job_size
+from callbacks.slurm.job import job_size
 from callbacks.weights_and_biases import wandb_logger
 
 
@@ -90,7 +89,7 @@ class LandmarkCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = pinned_callbacks(self.run, self.arguments, settings, metrics, *options)
         return super().instantiate_trainer(
             logger=[*loggers, *_listed(trainer.logger)],
-            plugins=[CheckpointFiles(), *job_plugins(), *_listed(trainer.plugins)],
+            plugins=[*plugins(trainer), *_listed(trainer.plugins)],
             default_root_dir=self.run.path,
             **{**job_size(), **kwargs},
         )

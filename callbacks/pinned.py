@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 
 from callbacks.arguments import Arguments, UsageError
 from callbacks.changed_options import ChangedOptions
-from callbacks.checkpoints import BestAndLast
+from callbacks.checkpoints import BestAndLast, CheckpointFiles
 from callbacks.device import Device
 from callbacks.divergence import StopOnDivergence
 from callbacks.epoch_metrics import GatherEpochMetrics
@@ -22,6 +22,7 @@ from callbacks.results import Results
 from callbacks.run_folder import RunFolder, RunRecord
 from callbacks.run_report import RunReport
 from callbacks.saving import SaveOnSignal
+from callbacks.slurm.job import job_plugins
 from callbacks.step_seed import StepSeed
 from callbacks.stopping import Stopping
 from callbacks.trained_settings import OtherCrops, result_changes
@@ -79,3 +80,13 @@ def pinned_callbacks(
         BestAndLast(run.path / "checkpoints"),
         RunReport(run),
     ]
+
+
+def plugins(trainer: Any) -> list[Any]:
+    """How a trainer of these options writes checkpoints, finds its other processes and normalises over them."""
+    found = [CheckpointFiles(), *job_plugins()]
+    if trainer.sync_batchnorm:
+        from callbacks.sync_batchnorm import SyncBatchNorm  # timm takes a second to import
+
+        found.append(SyncBatchNorm())
+    return found

@@ -185,7 +185,7 @@ class Mixture(LandmarkDataModule):
         if self.labelled_only:
             sampler = EpochSampler(self.mixed.parts[0], num_replicas=world, rank=rank, seed=self.seed)
         else:
-            sampler = MixtureSampler(self.mixed, self.ratio, world, rank, self.seed)
+            sampler = MixtureSampler(self.mixed, self.ratio, self.batch_size, world, rank, self.seed)
         self._begin(sampler)
         for part in self.mixed.parts:
             part.augmentation.pipeline(part.size)
@@ -244,25 +244,32 @@ class MixedFaces(Dataset[dict[str, Any]]):
 class MixtureSampler(EpochSampler):
     """(epoch, index) of every annotated face and ``ratio`` times as many others (None: all), spread evenly, over ranks.
 
-    Each rank takes its part of both kinds, so that all have the same number; a last incomplete round of the ranks is
-    filled up with faces from the beginning.
+    The ranks' batches are together those of one process whose batches are as large as all of theirs. Of each such batch
+    the ranks take their parts of both kinds, which differ by one face at most; the last round of the ranks is filled up
+    with faces from the beginning.
     """
 
-    def __init__(self, faces: MixedFaces, ratio: float | None, num_replicas: int, rank: int, seed: int) -> None:
+    def __init__(
+        self, faces: MixedFaces, ratio: float | None, batch_size: int, num_replicas: int, rank: int, seed: int
+    ) -> None:
         super().__init__(faces, num_replicas=num_replicas, rank=rank, seed=seed)
         self.num_labelled, self.num_others = faces.num_labelled, len(faces) - faces.num_labelled
         self.drawn = self.num_others if ratio is None else max(1, round(ratio * faces.num_labelled))
-        rounds = (-(-self.num_labelled // num_replicas), -(-self.drawn // num_replicas))
-        self.num_samples = sum(rounds)
+        self.num_samples = -(-(self.num_labelled + self.drawn) // num_replicas)
         self.total_size = self.num_samples * num_replicas
+        self.whole_batch = batch_size * num_replicas
 
     def order(self) -> Iterable[int]:
         """As `EpochSampler.order`."""
-        labelled = self._share(self._order("labelled", self.num_labelled, self.epoch))
-        others = self._share(self.num_labelled + self._others())
+        labelled = self._order("labelled", self.num_labelled, self.epoch)
+        others = self.num_labelled + self._others()
         # Face i of n belongs at (i + 1/2) / n of the epoch.
         places = [(np.arange(len(kind)) + 0.5) / len(kind) for kind in (labelled, others)]
-        return np.concatenate([labelled, others])[np.argsort(np.concatenate(places), kind="stable")].tolist()
+        mixed = np.concatenate([labelled, others])[np.argsort(np.concatenate(places), kind="stable")]
+        mixed = np.resize(mixed, self.total_size)
+        batch = np.arange(len(mixed)) // self.whole_batch
+        dealt = mixed[np.lexsort((mixed >= self.num_labelled, batch))]  # of each batch the annotated faces first
+        return dealt[self.rank :: self.num_replicas].tolist()
 
     def _others(self) -> NDArray[np.int64]:
         """The part of this epoch of an endless row of shuffles of all others."""
@@ -274,8 +281,3 @@ class MixtureSampler(EpochSampler):
 
     def _order(self, kind: str, count: int, number: int) -> NDArray[np.int64]:
         return np.random.default_rng((self.seed, kind == "others", number)).permutation(count)
-
-    def _share(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """This rank's part."""
-        filled = np.resize(order, -(-len(order) // self.num_replicas) * self.num_replicas)
-        return filled[self.rank :: self.num_replicas]

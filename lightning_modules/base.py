@@ -48,6 +48,7 @@ class LandmarkModule(LightningModule):
         self.markup: str | None = None  # its name; None if the checkpoint is from elsewhere
         self.trained_size: int | None = None  # side of the images trained on; None likewise
         self.box_margins: list[float] | None = None  # about landmarks' tight boxes: `LandmarkDataModule.box_margins`
+        self.step_seed: int | None = None  # of this training batch, the same on all processes; `StepSeed` sets it
         self._map_weights: Tensor | None = None
         self.videos: CollectedVideos | None = None  # of this validation or test
 
@@ -133,6 +134,10 @@ class LandmarkModule(LightningModule):
     def mean_landmarks(self, side: int) -> Tensor:
         """The mean shape (T, 2) in input pixels and the data's markup, for inputs of this side."""
         return self.in_data_markup(self.mean_shape * side - 0.5)
+
+    def shared_seed(self) -> int:
+        """A seed of what is drawn about the samples of a training batch, the same on all processes."""
+        return int(torch.randint(2**62, ())) if self.step_seed is None else self.step_seed
 
     def validation_step(self, batch: LandmarkBatch | VideoBatch, batch_idx: int) -> dict[str, Any] | None:
         """Metric rows of one batch, and what `test_step` returns; videos come where ``validate`` chooses filters."""

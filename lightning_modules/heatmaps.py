@@ -10,6 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lightning_modules.processes import mean_count
+
 
 class HeatmapLoss(ABC):
     """Loss of heatmaps (B, N, h, w) without activation against points (B, N, 2) as (x, y) in cells."""
@@ -34,9 +36,9 @@ class HeatmapLoss(ABC):
         """As the call, of heatmaps in float32 or float64."""
 
     def mean(self, heatmaps: Tensor, centres: Tensor) -> Tensor:
-        """Over the landmarks whose points are finite; 0 where there is none."""
-        known = centres.isfinite().all(dim=-1).sum().clamp_min(1)
-        return self(heatmaps, centres).sum() / known
+        """Over the landmarks whose points are finite, of all processes (`mean_count`); 0 where there is none."""
+        known = centres.isfinite().all(dim=-1).sum()
+        return self(heatmaps, centres).sum() / mean_count(known)
 
 
 def precise(heatmaps: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """A small training of each method on generated faces, through the real command line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ import yaml
 from tests.mixed_experiment import infrared, synthetic
 
 FACES = {"size": 64, "num_train": 24, "num_test": 5, "batch_size": 4, "validation_fraction": 0.25}
-MIXED = {"labelled": synthetic(**FACES), "unlabelled": [infrared(size=64)], "ratio": 0.5}
 TINY = {"backbone": "test_resnet", "pretrained": False}
 HEATMAPS = {"backbone": "hrnet_w18_small", "pretrained": False}
 L2 = {"loss": {"class_path": "lightning_modules.wasserstein_hrnet.HeatmapL2", "init_args": {"sigma": 1.5}}}
@@ -28,15 +28,16 @@ METHODS: dict[str, dict[str, Any]] = {
 NEEDS_OTHERS = ("pipnet.SelfTraining", "pipnet.DANN")
 
 
-def write_training(folder: Path, method: str, **trainer: Any) -> Path:
+def write_training(folder: Path, method: str, faces: Mapping[str, Any] = FACES, **trainer: Any) -> Path:
     """``every.yaml`` in ``folder``: a method of `METHODS`, three epochs of at least four batches, 64 pixels."""
-    mixture = {"class_path": "datamodules.mixture.Mixture", "init_args": MIXED}
+    mixed = {"labelled": synthetic(**faces), "unlabelled": [infrared(size=64)], "ratio": 0.5}
+    mixture = {"class_path": "datamodules.mixture.Mixture", "init_args": mixed}
     config = {
         "model": {
             "class_path": f"lightning_modules.{method}",
             "init_args": {"num_landmarks": 98, **METHODS[method]},
         },
-        "data": mixture if method in NEEDS_OTHERS else synthetic(**FACES),
+        "data": mixture if method in NEEDS_OTHERS else synthetic(**faces),
         "trainer": {"max_epochs": 3, "accelerator": "cpu", "log_every_n_steps": 1, **trainer},
     }
     path = folder / "every.yaml"

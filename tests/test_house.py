@@ -12,7 +12,7 @@ SOURCES = [*sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"
 METHODS = ("ldeq", "pipnet", "wasserstein_hrnet", "two_step")
 MODULES = ("module", "pot", "statistics", "__init__", "coordnet", "mapnet", "self_training", "dann", "appearance")
 MODULES += ("features", "measured", "pictures")
-SHARED = ("base", "schedules", "heatmaps", "backbones", "metrics", "video", "further", "drawing")
+SHARED = ("base", "schedules", "heatmaps", "processes", "backbones", "metrics", "video", "further", "drawing")
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 
@@ -41,8 +41,10 @@ def forbidden_import(place, module):
     if room != "lightning_modules":
         return ""
     if own in METHODS and place.stem not in MODULES:
-        free = ["torch", *sys.stdlib_module_names, f"lightning_modules.{own}", "lightning_modules.heatmaps"]
-        if not within(module, [*free, "lightning_modules.backbones"]):
+        free = ["torch", *sys.stdlib_module_names, f"lightning_modules.{own}"]
+        if not within(
+            module, [*free, *(f"lightning_modules.{name}" for name in ("heatmaps", "processes", "backbones"))]
+        ):
             return "networks, losses and solvers know torch only"
     shared = [f"lightning_modules.{name}" for name in (*SHARED, own) if name]
     # Over a video, a face is cut out by the landmarks just found: as the data does it, or networks meet other crops.

@@ -10,6 +10,7 @@ from lightning_modules.backbones.channels_last import channels_last
 from lightning_modules.backbones.detector import BackboneDetector
 from lightning_modules.backbones.timm_backbone import TimmBackbone
 from lightning_modules.base import LandmarkPrediction
+from lightning_modules.heatmaps import precise
 
 WIDTH = 512
 
@@ -63,7 +64,7 @@ class CoordinateNetwork(nn.Module):
         self.check_sides(*image.shape[-2:])
         features = self.backbone(image)
         with torch.autocast(features.device.type, enabled=False):  # bfloat16 would round to half a pixel of 256
-            found: Tensor = self.head(features.float())
+            found: Tensor = self.head(precise(features))
         return found
 
 

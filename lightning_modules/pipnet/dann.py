@@ -13,6 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from datamodules.batch import LandmarkBatch, MixedBatch
 from lightning_modules.pipnet.module import PIPNet
+from lightning_modules.processes import mean_count
 
 
 class DANN(PIPNet):
@@ -65,8 +66,8 @@ class DANN(PIPNet):
         pooled = Reversed.apply(features.mean(dim=(2, 3)), reversal)
         logit = self.domain(pooled).squeeze(1).float()  # of being labelled
         error = binary_cross_entropy_with_logits(logit, labelled.float(), reduction="none")
-        means = [(error * domain).sum() / domain.sum().clamp_min(1) for domain in (labelled, ~labelled)]
-        loss = (means[0] + means[1]) / 2
+        domains = torch.stack([labelled, ~labelled])
+        loss = ((error * domains).sum(dim=1) / mean_count(domains.sum(dim=1))).mean()
         told = {"train/domain": loss, "train/domain_accuracy": ((logit > 0) == labelled).float().mean()}
         self.log_dict(told, on_step=False, on_epoch=True, sync_dist=True)
         return loss

@@ -2,7 +2,7 @@
 
 A sample is taught by one task: that of the stride of the network, which has score and offsets, or that of a
 coarser map, which has a score alone (section 3.3). Means are over all numbers that are taught, as in the released
-code, so that a batch with few annotated faces counts as much as one with many.
+code, so that a batch with few annotated faces counts as much as one with many; the batch is that of all processes.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from torch.nn.functional import max_pool2d
 
 from lightning_modules.pipnet.network import PIPNetwork
 from lightning_modules.pipnet.targets import encode, one_hot_scores
+from lightning_modules.processes import mean_count
 
 # Weight of the offsets beside a score weight of 10 (section 4.1.2 gives a tenth of it to x and y together as a mean
 # over both; the released code, which made the tables, adds the means over x and over y: these are its weights).
@@ -50,17 +51,20 @@ def losses(
     targets = encode(landmarks, neighbours, network.stride, width, height)
     offsets = network.offsets(features, targets.cell)
     both = taught.unsqueeze(-1) & known[:, neighbours]  # a neighbour that is not known teaches nothing
-    return Losses(
-        _score_loss(network, features, landmarks, known, task, coarsest),
-        2 * _mean((offsets[:, :, 0] - targets.own).abs(), taught.unsqueeze(-1)),
-        2 * _mean((offsets[:, :, 1:] - targets.neighbours).abs(), both.unsqueeze(-1)),
-    )
+    scores, cells = _score_errors(network, features, landmarks, known, task, coarsest)
+    # Sums over x and y by counts of landmarks: the errors along both are added
+    own = (offsets[:, :, 0] - targets.own).abs() * taught.unsqueeze(-1)
+    others = (offsets[:, :, 1:] - targets.neighbours).abs() * both.unsqueeze(-1)
+    counts = mean_count(
+        torch.stack([cells, taught.sum(), both.sum()])
+    )  # errors of x and of y are added: not counted apart
+    return Losses(scores / counts[0], own.sum() / counts[1], others.sum() / counts[2])
 
 
-def _score_loss(
+def _score_errors(
     network: PIPNetwork, features: Tensor, landmarks: Tensor, known: Tensor, task: Tensor, coarsest: int
-) -> Tensor:
-    """Mean squared error over all cells of all maps that are taught, whatever their resolution.
+) -> tuple[Tensor, Tensor]:
+    """Sum of squared errors over all cells of all maps that are taught, whatever their resolution, and their number.
 
     Coarser maps come from the features' 2x2 maxima and the same score layer. The paper says that layers are added; its
     code, which made the tables, adds none.
@@ -76,11 +80,5 @@ def _score_loss(
         errors = errors + (error * taught).sum()
         count = count + taught.sum() * height * width
         if stride >= coarsest:
-            return errors / count.clamp_min(1)
+            return errors, count
         features, stride = max_pool2d(features, 2), stride * 2
-
-
-def _mean(error: Tensor, taught: Tensor) -> Tensor:
-    """Mean over what is taught, 0 where nothing is."""
-    taught = taught.expand_as(error)
-    return (error * taught).sum() / taught.sum().clamp_min(1)

@@ -1,11 +1,19 @@
 """Changes of how images look that leave everything where it is, on the device (Rahaman et al. 2021, section 4)."""
 
+import math
 from dataclasses import dataclass
-from functools import cache
 
 import torch
-from kornia.augmentation import AugmentationSequential, ColorJitter, RandomGaussianNoise, RandomGrayscale
+from kornia.color import rgb_to_grayscale
+from kornia.enhance import (
+    adjust_brightness_accumulative,
+    adjust_contrast_with_mean_subtraction,
+    adjust_hue,
+    adjust_saturation_with_gray_subtraction,
+)
 from torch import Tensor
+
+from lightning_modules.processes import Draws
 
 
 @dataclass(frozen=True)
@@ -37,21 +45,30 @@ class Appearance:
             if not 0 <= getattr(self, key) <= most:
                 raise ValueError(f"{key} of the appearance is {getattr(self, key)}, expected 0 to {most}")
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 255], changed by torch's own random numbers."""
+    def __call__(self, image: Tensor, draws: Draws) -> Tensor:
+        """Images (B, 3, H, W) in [0, 255], each changed as was drawn for it; the order of changes is the batch's."""
+        factors = [1 + (2 * draws.rand() - 1) * most for most in (self.brightness, self.contrast, self.saturation)]
+        turns = (2 * draws.rand() - 1) * self.hue
+        grey, noisy = draws.rand() < self.grey, draws.rand() < 0.5
+        changes = (
+            (adjust_brightness_accumulative, factors[0]),
+            (adjust_contrast_with_mean_subtraction, factors[1]),
+            (adjust_saturation_with_gray_subtraction, factors[2]),
+            (adjust_hue, 2 * math.pi * turns),
+        )
         with torch.no_grad():
-            found: Tensor = _pipeline(self)(image.float() / 255)
+            found = image.to(draws.dtype) / 255
+            for place in draws.order(len(changes)):
+                change, amount = changes[place]
+                found = change(found, amount)
+            found = torch.where(_each(grey), rgb_to_grayscale(found), found)
+            if self.noise:
+                found = found + self.noise * _each(noisy) * draws.noise(*found.shape[1:])
             return 255 * found.clamp(0, 1)
 
 
-@cache
-def _pipeline(appearance: Appearance) -> AugmentationSequential:
-    a = appearance
-    return AugmentationSequential(
-        ColorJitter(a.brightness, a.contrast, a.saturation, a.hue, p=1.0),
-        RandomGrayscale(p=a.grey),
-        RandomGaussianNoise(std=a.noise, p=0.5),
-    )
+def _each(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)
 
 
 # Checkpoints hold it among the hyperparameters; frozen dataclasses of numbers are safe to load.

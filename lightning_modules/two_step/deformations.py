@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from lightning_modules.processes import Draws
 from lightning_modules.two_step.splines import COUNT, displacements, field, smooth, steepness, thin_plate
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -80,7 +81,7 @@ class Deformation:
         """Deformed images (B, C, H, W), and which pixels come from the frame (B, H, W); others repeat its edge."""
         grid = self.grid()
         size = torch.tensor([self.width, self.height], dtype=grid.dtype, device=grid.device)
-        found = grid_sample(image, (2 * grid + 1) / size - 1, padding_mode="border", align_corners=False)
+        found = grid_sample(image.to(grid.dtype), (2 * grid + 1) / size - 1, padding_mode="border", align_corners=False)
         return found, self.inside(grid)
 
     def inside(self, points: Tensor) -> Tensor:
@@ -129,22 +130,18 @@ class RandomDeformation:
             raise ValueError(f"elastic_cells of a deformation is {self.elastic_cells}, expected 1 to 16")
 
     @in_float32
-    def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Deformation:
-        """``count`` deformations of frames of height x width pixels, on the generator's device."""
-        options: dict[str, Any] = {"generator": generator, "device": generator.device}
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(count, *shape, **options)
-
-        side = torch.tensor([width, height], dtype=torch.float32, device=generator.device)
+    def draw(self, draws: Draws, height: int, width: int) -> Deformation:
+        """One of frames of height x width pixels for each sample."""
+        normal = draws.randn
+        side = torch.tensor([width, height], dtype=draws.dtype, device=draws.device)
         n, cells = self.control_points, self.elastic_cells + 3
         moves = self.thin_plate * side * normal(n, n, 2), self.elastic * side * normal(cells, cells, 2)
         coefficients = thin_plate(moves[0]) + smooth(moves[1])
         steep = steepness(coefficients, height, width)
         coefficients = coefficients * (STEEPEST / steep.clamp_min(STEEPEST)).view(-1, 1, 1, 1)
         angle, size = math.radians(self.rotation) * normal(), (self.scale * normal()).exp()
-        share = 1 - self.zoom * torch.rand(count, **options)  # of a side that is kept
-        place = (torch.rand(count, 2, **options) - 0.5) * (1 - share).unsqueeze(1) * side
+        share = 1 - self.zoom * draws.rand()  # of a side that is kept
+        place = (draws.rand(2) - 0.5) * (1 - share).unsqueeze(1) * side
         linear = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(-1, 2, 2)
         linear = linear * (share / size).view(-1, 1, 1)
         middle = (side - 1) / 2

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from lightning_modules.heatmaps import precise, variance
+from lightning_modules.processes import mean_count
 
 
 def distributions(heatmaps: Tensor, temperature: float = 1.0) -> Tensor:
@@ -27,7 +28,7 @@ def equivariance_loss(moved: Tensor, found: Tensor, side: int) -> Tensor:
     """
     inside = ((moved >= -0.5) & (moved <= side - 0.5)).all(dim=-1)
     error = ((moved - found) * (2 / side)).square().sum(dim=-1)
-    return torch.where(inside, error, 0.0).sum() / inside.sum().clamp_min(1)
+    return torch.where(inside, error, 0.0).sum() / mean_count(inside.sum())
 
 
 def diversity_loss(mass: Tensor, patch: int) -> Tensor:

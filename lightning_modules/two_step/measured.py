@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.further import Curves, Table
+from lightning_modules.processes import Draws
 from lightning_modules.two_step.collected import Collected
 from lightning_modules.two_step.deformations import Deformation, RandomDeformation
 from lightning_modules.two_step.evaluation import Faces, FewLabels, accuracy_curve, few_labels
@@ -125,7 +126,7 @@ def _drawn(index: Tensor, height: int, width: int, points: int) -> tuple[Deforma
     """Deformations of the faces (B,), and places (B, points, 2) anywhere in the frame."""
     drawn, places, generator = [], [], torch.Generator()
     for number in index.tolist():
-        drawn.append(DEFORMATION.draw(1, height, width, generator.manual_seed(number)))
+        drawn.append(DEFORMATION.draw(Draws(1, generator.manual_seed(number)), height, width))
         places.append(torch.rand(points, 2, generator=generator) * torch.tensor([width, height]) - 0.5)
     affine, coefficients = (torch.cat([getattr(d, key) for d in drawn]) for key in ("affine", "coefficients"))
     deformation = Deformation(affine.to(index.device), coefficients.to(index.device), height, width)

@@ -11,10 +11,11 @@ from datamodules.batch import LandmarkBatch
 from lightning_modules.base import LandmarkModule, LandmarkPrediction
 from lightning_modules.further import Further
 from lightning_modules.heatmaps import barycentre
+from lightning_modules.processes import Draws, rank_and_size
 from lightning_modules.two_step.appearance import Appearance
 from lightning_modules.two_step.collapse import Collapse, advice
 from lightning_modules.two_step.contrastive import contrastive_loss
-from lightning_modules.two_step.deformations import Deformation, RandomDeformation
+from lightning_modules.two_step.deformations import RandomDeformation
 from lightning_modules.two_step.features import load_features
 from lightning_modules.two_step.losses import distributions, diversity_loss, equivariance_loss, variance_loss
 from lightning_modules.two_step.matching import features_at
@@ -180,26 +181,29 @@ class Discovery(LandmarkModule):
         return loss + 0 * _sum(self.head.parameters() if self.in_first_step else self.feature_network.parameters())
 
     def _contrast(self, image: Tensor) -> Tensor:
-        deformation = self._draw(self.first, image)
-        other = self.appearance(deformation.warp(image.float())[0])
-        height, width = image.shape[-2:]
-        place = torch.rand(len(image), self.points, 2, device=image.device)
+        draws, (height, width) = self._draws(image), image.shape[-2:]
+        deformation = self.first.draw(draws, height, width)
+        image = image.to(draws.dtype)
+        other = self.appearance(deformation.warp(image)[0], draws)
+        place = draws.rand(self.points, 2)
         points = place * place.new_tensor([width, height]) - 0.5
         moved = deformation.forward(points)
         known = deformation.inside(moved)
-        one, two = self.feature_network(torch.cat([image.float(), other])).chunk(2)
+        one, two = self.feature_network(torch.cat([image, other])).chunk(2)
         here, there = features_at(one, points).flatten(0, 1), features_at(two, moved).flatten(0, 1)
         loss = contrastive_loss(here, there, known.flatten(), self.temperature)
         self.log("train/contrastive", loss, on_step=False, on_epoch=True, sync_dist=True)
         return loss
 
     def _equivariance(self, image: Tensor) -> Tensor:
-        deformation = self._draw(self.second, image)
-        other = self.appearance(deformation.warp(image.float())[0])
+        draws, (height, width) = self._draws(image), image.shape[-2:]
+        deformation = self.second.draw(draws, height, width)
+        image = image.to(draws.dtype)
+        other = self.appearance(deformation.warp(image)[0], draws)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_features):
-            features = self.feature_network(torch.cat([image.float(), other]))
+            features = self.feature_network(torch.cat([image, other]))
         found = self.located(self.head(features))
-        (here, there), side = found.landmarks.chunk(2), max(image.shape[-2:])
+        (here, there), side = found.landmarks.chunk(2), max(height, width)
         moved = deformation.forward(here)
         if self._collapse is None:
             self._collapse = Collapse(self.discovered, side, image.device)
@@ -213,10 +217,10 @@ class Discovery(LandmarkModule):
         equivariance, diversity, variance = parts.values()
         return equivariance + self.diversity * diversity + self.variance * variance
 
-    def _draw(self, random: RandomDeformation, image: Tensor) -> Deformation:
-        index = image.device.index or 0
-        generator = torch.cuda.default_generators[index] if image.is_cuda else torch.default_generator
-        return random.draw(len(image), image.shape[-2], image.shape[-1], generator)
+    def _draws(self, image: Tensor) -> Draws:
+        """For images (B, 3, H, W): the same numbers on however many processes a batch is."""
+        generator = torch.Generator(image.device).manual_seed(self.shared_seed())
+        return Draws(len(image), generator, *rank_and_size())
 
     def on_train_epoch_start(self) -> None:
         """Begin step 2 with an optimiser without memory, and say which step it is."""

@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate, max_pool2d, relu
 
 from lightning_modules.backbones.heatmap_convolution import HeatmapConv2d
 from lightning_modules.backbones.normalization import IMAGENET, Normalization
+from lightning_modules.heatmaps import precise
 
 GROUPS = 8  # of a group norm
 
@@ -133,7 +134,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, features: Tensor) -> Tensor:
         """See the class."""
         with torch.autocast(features.device.type, enabled=False):
-            normed: Tensor = super().forward(features.float())
+            normed: Tensor = super().forward(precise(features))
         return normed.to(features.dtype)
 
 

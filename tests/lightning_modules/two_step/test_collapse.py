@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lightning_modules.processes import Draws
 from lightning_modules.two_step.collapse import Collapse, Collapsed, advice
 from lightning_modules.two_step.deformations import RandomDeformation
 
@@ -16,7 +17,7 @@ def seen(landmarks, batches=8):
     found = Collapse(4, SIDE, torch.device("cpu"))
     for _ in range(batches):
         here = torch.tensor([[30.0, 40], [90, 40], [64, 64], [64, 100]]) + 6 * torch.randn(16, 4, 2)
-        deformation = RandomDeformation(rotation=15, elastic=0.02).draw(16, SIDE, SIDE, generator)
+        deformation = RandomDeformation(rotation=15, elastic=0.02).draw(Draws(16, generator), SIDE, SIDE)
         here, there = landmarks(here, deformation)
         found.put(here, deformation.forward(here), there)
     return found.found(lambda values: values)
@@ -63,14 +64,14 @@ def test_a_constellation_that_drifts_as_the_network_learns_sticks_all_the_same(i
     for batch in range(180):
         where = torch.tensor([[40.0, 40.0], [30.0, 90.0]]) + (batch / 180 * SIDE / 12 if images > 1 else 0.0)
         here = where.expand(images, -1, -1)
-        found.put(here, rotation.draw(images, SIDE, SIDE, generator).forward(here), here)
+        found.put(here, rotation.draw(Draws(images, generator), SIDE, SIDE).forward(here), here)
     assert found.found(lambda values: values).stuck == [0, 1]
 
 
 def test_landmarks_in_the_corner_and_those_that_jitter_stick_too():
     torch.manual_seed(0)
     found = Collapse(2, SIDE, torch.device("cpu"))
-    rotation = RandomDeformation(rotation=15).draw(64, SIDE, SIDE, torch.Generator().manual_seed(1))
+    rotation = RandomDeformation(rotation=15).draw(Draws(64, torch.Generator().manual_seed(1)), SIDE, SIDE)
     here = torch.tensor([[-0.4, -0.4], [30.0, 90.0]]) + torch.tensor([[0.0], [2.0]]) * torch.randn(64, 2, 2)
     there = torch.tensor([[-0.4, -0.4], [30.0, 90.0]]) + torch.tensor([[0.0], [2.0]]) * torch.randn(64, 2, 2)
     found.put(here, rotation.forward(here), there)

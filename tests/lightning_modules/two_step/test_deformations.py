@@ -7,6 +7,7 @@ import torch
 from scipy.interpolate import RBFInterpolator
 
 from lightning_modules.heatmaps import barycentre, render
+from lightning_modules.processes import Draws
 from lightning_modules.two_step.deformations import STEEPEST, RandomDeformation, identity
 from lightning_modules.two_step.splines import COUNT, displacements, field, steepness, thin_plate
 
@@ -23,7 +24,7 @@ every = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 
 
 def draw(options, count=6, height=96, width=128, seed=0):
-    return RandomDeformation(**options).draw(count, height, width, torch.Generator().manual_seed(seed))
+    return RandomDeformation(**options).draw(Draws(count, torch.Generator().manual_seed(seed)), height, width)
 
 
 def points(count=6, height=96, width=128, number=40, margin=0.0, seed=1):

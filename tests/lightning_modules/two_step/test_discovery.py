@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 from lightning_modules.drawing import SIDE
+from lightning_modules.processes import Draws
 from lightning_modules.two_step import Discovery
 from lightning_modules.two_step.measured import DEFORMATION
 from lightning_modules.two_step.probe import Ridge
@@ -169,7 +170,7 @@ def test_how_landmarks_follow_is_what_a_loop_says(write):
     errors = []
     for sample in (faces[i] for i in range(4)):
         image = sample["image"].unsqueeze(0).float()
-        drawn = DEFORMATION.draw(1, 64, 64, torch.Generator().manual_seed(int(sample["index"])))
+        drawn = DEFORMATION.draw(Draws(1, torch.Generator().manual_seed(int(sample["index"]))), 64, 64)
         with torch.no_grad():
             here, there = (module.discover(each).landmarks for each in (image, drawn.warp(image)[0]))
         moved = drawn.forward(here)

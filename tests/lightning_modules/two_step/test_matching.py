@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
+from lightning_modules.processes import Draws
 from lightning_modules.two_step.deformations import RandomDeformation
 from lightning_modules.two_step.matching import best_matches, features_at, match_errors, similarities
 
@@ -42,7 +43,9 @@ def test_features_that_move_with_the_image_are_found_where_they_went():
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     waves = [f(2 * torch.pi * k * axis / 64) for k in (0.5, 1, 4) for axis in (x, y) for f in (torch.sin, torch.cos)]
     features = torch.stack(waves).expand(3, -1, -1, -1)
-    deformation = RandomDeformation(rotation=15.0, elastic=0.02).draw(3, 64, 64, torch.Generator().manual_seed(0))
+    deformation = RandomDeformation(rotation=15.0, elastic=0.02).draw(
+        Draws(3, torch.Generator().manual_seed(0)), 64, 64
+    )
     points = 20 + 24 * torch.rand(3, 10, 2, generator=torch.Generator().manual_seed(1))
     moved = deformation.forward(points)
     errors = match_errors(features, deformation.warp(features)[0], points, moved)

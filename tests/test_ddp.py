@@ -1,0 +1,132 @@
+"""Every method on two processes: it learns what one process with the whole batch learns, and measures the same.
+
+Run as a module this is one of the two processes, which do all trainings one after the other: imports take seconds.
+"""
+
+import csv
+import os
+import re
+import socket
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.every_method import FACES, METHODS, write_training
+from tests.experiment import ROOT, run, weights
+
+# In double precision rounding stays rounding: Adam's steps are as long where a gradient is zero but for it.
+WORDS = ("--config", "every.yaml", "--trainer.precision=64-true")
+TWO = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.sync_batchnorm=true")
+BATCH = 8  # of both processes together
+TRAINED = {**FACES, "num_train": 81, "num_test": 7}  # 61 to train, 20 to validate: 21 steps, an odd number of tests
+SECONDS = 400  # for all trainings
+
+
+def learn(folder: Path, *words: str) -> None:
+    """Train each method."""
+    for method in METHODS:
+        os.chdir(folder / method)
+        run("fit", *WORDS, *words)
+
+
+def measure(folder: Path, *words: str) -> None:
+    """Test what two processes have learnt of each method; what is printed goes to its ``told.txt``."""
+    for method in METHODS:
+        os.chdir(folder / method)
+        weights_of_two = folder.parent / "two" / method / "runs/every/checkpoints/best.ckpt"
+        with Path(f"told-{os.environ.get('LOCAL_RANK', '0')}.txt").open("w") as file, redirect_stdout(file):
+            run("test", *WORDS, "--ckpt_path", str(weights_of_two), "--name", "tested", *words)
+
+
+def write_all(folder: Path, batch_size: int) -> None:
+    """A folder for each method."""
+    for method in METHODS:
+        (folder / method).mkdir(parents=True)
+        write_training(folder / method, method, {**TRAINED, "batch_size": batch_size})
+
+
+def learn_in_two_processes(folder: Path) -> None:
+    """As `learn` and `measure`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": str(ROOT)}
+    told = [folder / f"{rank}.txt" for rank in range(2)]
+    both = [
+        subprocess.Popen(
+            [sys.executable, __file__, str(folder)],
+            env={**environment, "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stdout=file.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        for rank, file in enumerate(told)
+    ]
+    try:
+        assert [process.wait(timeout=SECONDS) for process in both] == [0, 0], told[0].read_text() + told[1].read_text()
+    finally:
+        for process in both:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """A folder with the runs of each method, ``one`` and ``two``."""
+    folder, back = tmp_path_factory.mktemp("ddp"), Path.cwd()
+    write_all(folder / "two", BATCH // 2)
+    write_all(folder / "one", BATCH)
+    learn_in_two_processes(folder / "two")
+    learn(folder / "one")
+    measure(folder / "one")
+    os.chdir(back)
+    return folder
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_learn_what_one_learns(learnt, method):
+    one, two = (weights(str(learnt / name / method / "runs" / "every")) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    last = torch.load(learnt / "two" / method / "runs/every/checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] >= 20
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=1e-6, atol=1e-8, msg=lambda said, key=key: f"{key}: {said}")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_validate_as_one_does(learnt, method):
+    one, two = (validations(learnt / name / method / "runs/every/metrics.csv") for name in ("one", "two"))
+    assert len(one) == 3
+    for row, other in zip(one, two, strict=True):
+        assert row.keys() == other.keys() >= {"val/nme", "val/fr10", "val/auc10", "val/point_var"}
+        assert other == pytest.approx(row, rel=1e-5, nan_ok=True)
+
+
+def validations(file):
+    """The rows of validations, of what they measured."""
+    with file.open(newline="") as opened:
+        rows = [row for row in csv.DictReader(opened) if row["val/nme"]]
+    return [{key: float(value) for key, value in row.items() if key.startswith("val/") and value} for row in rows]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_test_as_one_does_to_the_last_digit(learnt, method):
+    one, two = (learnt / name / method for name in ("one", "two"))
+    told = [
+        re.findall(r"^ (?:full|pose|occlusion) .*$", (f / "told-0.txt").read_text(), re.MULTILINE) for f in (one, two)
+    ]
+    assert told[0] == told[1]
+    assert told[0][0].split()[:2] == ["full", "7"]
+    assert (two / "told-1.txt").read_text() == ""
+    tables = [{path.name: path.read_text() for path in (f / "runs/tested/test").glob("*.csv")} for f in (one, two)]
+    assert tables[0].keys() == tables[1].keys()
+    assert len(tables[0]) >= 4
+    for name, text in tables[0].items():
+        assert text == tables[1][name], name
+
+
+if __name__ == "__main__":
+    learn(Path(sys.argv[1]), *TWO)
+    measure(Path(sys.argv[1]), *TWO)
