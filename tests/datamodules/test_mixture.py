@@ -10,10 +10,11 @@ from datamodules.bbc_pose import BBCPose
 from datamodules.crop import invert, transform
 from datamodules.csv_landmarks import CSVLandmarks
 from datamodules.markup import WFLW_98
-from datamodules.mixture import Mixture, MixtureSampler
+from datamodules.mixture import Mixture
 from datamodules.transforms import Augmentation
 from datamodules.unlabeled import UnlabeledFaces
 from datamodules.wflw import WFLW
+from tests.datamodules.test_mixture_sampler import shown
 from tests.drawn_bbc import write_bbc
 from tests.drawn_faces import draw, random_face, save, write_csv, write_wflw
 from tests.experiment import run
@@ -154,12 +155,7 @@ def test_the_seed_is_that_of_the_labelled_faces(folder):
     assert data.seed == 5
     index = torch.cat([batch["index"] for batch in batches(data)])
     first = data.mixed.num_labelled
-    assert index.tolist() == shown(first, 17, 1.0, 0, seed=5).tolist()[: len(index)]
-
-
-def test_others_are_not_shuffled_as_the_labelled_faces_are():
-    index = shown(40, 40, 1.0, 0)
-    assert index[index < 40].tolist() != (index[index >= 40] - 40).tolist()
+    assert index.tolist() == shown(first, 17, 1.0, 0, seed=5, batch_size=data.batch_size).tolist()[: len(index)]
 
 
 def test_others_are_cached_where_they_say_so(folder, tmp_path, monkeypatch):
@@ -174,60 +170,6 @@ def test_others_are_cached_where_they_say_so(folder, tmp_path, monkeypatch):
     assert len([data.mixed[(1, i)] for i in range(data.mixed.num_labelled, len(data.mixed))]) == 7
 
 
-def shown(labelled, others, ratio, epoch, world=1, rank=0, seed=0):
-    faces = [None] * (labelled + others)
-    faces = type("Faces", (list,), {"num_labelled": labelled})(faces)
-    sampler = MixtureSampler(faces, ratio, world, rank, seed)
-    sampler.set_epoch(epoch)
-    keys = list(sampler)
-    assert len(keys) == len(sampler)
-    assert {key[0] for key in keys} == {epoch}
-    return np.array([key[1] for key in keys])
-
-
-@pytest.mark.parametrize("ratio", [0.25, 1.0, 2.5])
-@pytest.mark.parametrize("others", [3, 40, 1000])
-def test_the_shares_of_an_epoch_are_exact(ratio, others):
-    for epoch in range(3):
-        index = shown(40, others, ratio, epoch)
-        assert sorted(index[index < 40]) == list(range(40))
-        assert (index >= 40).sum() == 40 * ratio
-        assert index.max() < 40 + others
-
-
-@pytest.mark.parametrize("others", [3, 7, 40, 95])
-def test_each_of_the_others_is_seen_as_often_as_any(others):
-    count = np.zeros(others, int)
-    for epoch in range(12):
-        index = shown(20, others, 1.5, epoch)
-        np.add.at(count, index[index >= 20] - 20, 1)
-        assert count.max() - count.min() <= 1
-    assert count.sum() == 12 * 30
-
-
-@pytest.mark.parametrize("world", [1, 2, 3])
-def test_every_batch_has_its_share_on_every_rank(world):
-    for rank in range(world):
-        index = shown(60, 500, 2.0, 1, world, rank)
-        for start in range(0, len(index) - 9, 9):
-            assert 2 <= (index[start : start + 9] < 60).sum() <= 4
-
-
-@pytest.mark.parametrize("world", [2, 3, 5])
-def test_ranks_share_out_the_epoch(world):
-    parts = [shown(20, 50, 1.5, 4, world, rank) for rank in range(world)]
-    assert len({len(part) for part in parts}) == 1
-    together, alone = np.concatenate(parts), shown(20, 50, 1.5, 4)
-    assert set(together.tolist()) == set(alone.tolist())
-    assert len(together) - len(alone) < 2 * world  # what fills up the last round
-
-
-def test_the_order_depends_on_seed_and_epoch_alone():
-    assert shown(20, 50, 1.0, 3).tolist() == shown(20, 50, 1.0, 3).tolist()
-    assert shown(20, 50, 1.0, 3).tolist() != shown(20, 50, 1.0, 4).tolist()
-    assert shown(20, 50, 1.0, 3).tolist() != shown(20, 50, 1.0, 3, seed=1).tolist()
-
-
 def test_ranks_are_taken_from_the_trainer_and_a_resumed_epoch_from_the_checkpoint(folder):
     data = mixture(folder)
     data.trainer = SimpleNamespace(world_size=2, global_rank=1, current_epoch=4)
@@ -240,9 +182,6 @@ def test_ranks_are_taken_from_the_trainer_and_a_resumed_epoch_from_the_checkpoin
 
 
 def test_all_others_may_be_seen_in_every_epoch(folder):
-    for epoch in range(3):
-        index = shown(20, 50, None, epoch)
-        assert sorted(index.tolist()) == list(range(70))
     assert sum(not flag for batch in batches(mixture(folder, None, batch_size=1)) for flag in batch["labelled"]) == 17
 
 
