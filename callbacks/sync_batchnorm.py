@@ -9,8 +9,9 @@ import torch.distributed
 from lightning.pytorch.plugins import TorchSyncBatchNorm
 from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from lightning_modules.processes import sum_over_processes
 
 
 class SyncBatchNorm(TorchSyncBatchNorm):
@@ -54,10 +55,10 @@ class AcrossProcesses(nn.BatchNorm2d):
         with torch.autocast(x.device.type, enabled=False):
             values = x if x.dtype == torch.float64 else x.float()
             sums = torch.cat([values.sum(axes), values.new_tensor([values.numel() / self.num_features])])
-            *_, count = sums = all_reduce(sums)  # type: ignore[no-untyped-call]
+            *_, count = sums = sum_over_processes(sums)
             mean = sums[:-1] / count
             centred = values - mean.view(shape)
-            variance = all_reduce(centred.square().sum(axes)) / count  # type: ignore[no-untyped-call]
+            variance = sum_over_processes(centred.square().sum(axes)) / count
             self._remember(mean.detach(), variance.detach() * count / (count - 1).clamp_min(1))
             found = centred * (variance + self.eps).rsqrt().view(shape)
             if self.affine:

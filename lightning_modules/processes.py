@@ -11,6 +11,8 @@ import numpy as np
 import torch
 import torch.distributed
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -33,6 +35,27 @@ def mean_count(counts: Tensor) -> Tensor:
         total = total.clone()
         torch.distributed.all_reduce(total)
     return total.clamp_min(1) / size
+
+
+def sum_over_processes(x: Tensor) -> Tensor:
+    """The sum of what all processes have, through which the gradients of all of them go back to each."""
+    summed: Tensor = _Sum.apply(x)
+    return summed
+
+
+class _Sum(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        total = slope.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
 
 
 class Draws:

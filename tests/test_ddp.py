@@ -23,14 +23,21 @@ WORDS = ("--config", "every.yaml", "--trainer.precision=64-true")
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.sync_batchnorm=true")
 BATCH = 8  # of both processes together
 TRAINED = {**FACES, "num_train": 81, "num_test": 7}  # 61 to train, 20 to validate: 21 steps, an odd number of tests
+VARIED = "pipnet.PIPNet"  # also trained as `VARIANTS` say
 SECONDS = 400  # for all trainings
 
 
+VARIANTS = {"accumulated": "--trainer.accumulate_grad_batches=2", "bf16": "--trainer.precision=bf16-mixed"}
+
+
 def learn(folder: Path, *words: str) -> None:
-    """Train each method."""
+    """Train each method, and one method in other ways."""
     for method in METHODS:
         os.chdir(folder / method)
         run("fit", *WORDS, *words)
+    os.chdir(folder / VARIED)
+    for name, option in VARIANTS.items():
+        run("fit", *WORDS, *words, "--name", name, option)
 
 
 def measure(folder: Path, *words: str) -> None:
@@ -93,6 +100,30 @@ def test_two_processes_learn_what_one_learns(learnt, method):
     assert last["global_step"] >= 20
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, rtol=1e-6, atol=1e-8, msg=lambda said, key=key: f"{key}: {said}")
+
+
+def test_accumulated_gradients_are_those_of_one_process(learnt):
+    one, two = (weights(str(learnt / name / VARIED / "runs/accumulated")) for name in ("one", "two"))
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=1e-6, atol=1e-8)
+    last = torch.load(learnt / "two" / VARIED / "runs/accumulated/checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == 3 * 4  # of 7 batches an epoch; the last is a step of its own
+
+
+def test_bfloat16_learns_about_the_same(learnt):
+    file = Path("runs/bf16/metrics.csv")
+    one, two = (validations(learnt / name / VARIED / file) for name in ("one", "two"))
+    exact = validations(learnt / "one" / VARIED / "runs/every/metrics.csv")
+    for row, other, in_double in zip(one, two, exact, strict=True):
+        assert other["val/nme"] != row["val/nme"]
+        assert other["val/nme"] == pytest.approx(row["val/nme"], rel=0.03)
+        assert other["val/nme"] == pytest.approx(in_double["val/nme"], rel=0.03)
+
+
+def test_the_other_process_tells_nothing_of_the_training(learnt):
+    told = [(learnt / f"two/{rank}.txt").read_text() for rank in range(2)]
+    assert [text.count("report: ") for text in told] == [len(METHODS) + len(VARIANTS), 0]
+    assert [text.count("epoch 0: val/nme") for text in told] == [len(METHODS) + len(VARIANTS), 0]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,16 +1,13 @@
 """Training on two processes through the command line."""
 
 import csv
-import re
 import signal
 import time
 from pathlib import Path
 
-import pytest
 import torch
 import yaml
 
-from tests.drawn_faces import write_csv
 from tests.experiment import QUIET, output_of, start, weights, write_experiment
 
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp", *QUIET)
@@ -41,32 +38,6 @@ def test_two_processes_train_and_resume(tmp_path, monkeypatch):
     assert last["global_step"] == 2 * (17 // 2 // 4)  # of 24 faces 17 train; each process has batches of 4
 
 
-def test_two_processes_test_ldeq_as_one_does(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_experiment(tmp_path)
-    write_csv(tmp_path / "faces", train=24, test=7)  # odd: one face is tested by both processes, and counts once
-    options = {"num_landmarks": 98, "injection_width": 8, "width": 8, "width_step": 4, "depth": 1, "early_epochs": 1}
-    model = {"class_path": "lightning_modules.ldeq.LDEQ", "init_args": options}
-    Path("ldeq.yaml").write_text(yaml.safe_dump({"model": model}))
-    told = fit("ldeq", "--config", "ldeq.yaml")
-    tables, numbers = [], []
-    for devices in (TWO, QUIET):
-        output = told_by("test", "--name", "ldeq", *devices)
-        told += output
-        tables.append(re.search(r"^ full .*$", output, re.MULTILINE)[0])
-        numbers.append({file.name: file.read_text() for file in Path("runs/ldeq/test").glob("*.csv")})
-    assert tables[0].split()[:2] == ["full", "7"]
-    assert tables[0] == tables[1]
-    assert set(numbers[0]) == set(numbers[1])
-    for name in numbers[0]:
-        assert as_numbers(numbers[0][name]) == pytest.approx(as_numbers(numbers[1][name]), rel=1e-4, abs=1e-4)
-    with Path("runs/ldeq/metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert all(0 < float(row["val/residual"]) < 1 for row in rows if row["val/nme"])
-    assert {row["epoch"] for row in rows if row["train/backward_residual"]} == {"1"}
-    assert "sync_dist" not in told  # no advice that is wrong here
-
-
 def test_a_progress_bar_does_not_keep_the_other_process_waiting(tmp_path, monkeypatch):
     """Rank 0 alone has one, and PIPNet logs means of an epoch over the ranks, which a bar asks for."""
     monkeypatch.chdir(tmp_path)
@@ -79,11 +50,6 @@ def test_a_progress_bar_does_not_keep_the_other_process_waiting(tmp_path, monkey
     assert "train/loss" in output  # a bar that shows it
     with Path("runs/bar/metrics.csv").open(newline="") as file:
         assert any(row["train/neighbour"] for row in csv.DictReader(file))
-
-
-def as_numbers(table):
-    """The numbers in a CSV file, in order."""
-    return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?", table)]
 
 
 def test_sigterm_to_the_first_process_ends_all_of_them(tmp_path, monkeypatch):

@@ -10,10 +10,10 @@ import torch.distributed
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.distributed.nn.functional import all_gather
 from torch.nn.functional import normalize
 
 from lightning_modules.heatmaps import precise
+from lightning_modules.processes import rank_and_size, sum_over_processes
 
 ROWS = 512  # of similarities that are held at once
 
@@ -61,12 +61,15 @@ def contrastive_loss(one: Tensor, other: Tensor, known: Tensor, temperature: flo
 
 def _gathered(views: Tensor, known: Tensor) -> tuple[int, Tensor, Tensor]:
     """This rank, features (2 M, D) of both views on all ranks, and which points (M,) are known."""
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+    rank, ranks = rank_and_size()
+    if ranks == 1:
         return 0, views.flatten(0, 1), known
-    features = torch.cat(all_gather(views.contiguous()), dim=1)  # type: ignore[no-untyped-call]
-    flags = [torch.empty_like(known) for _ in range(torch.distributed.get_world_size())]
+    features = views.new_zeros(ranks, *views.shape)
+    features[rank] = views
+    features = sum_over_processes(features)  # a gathering, through which gradients go
+    flags = [torch.empty_like(known) for _ in range(ranks)]
     torch.distributed.all_gather(flags, known.contiguous())
-    return torch.distributed.get_rank(), features.flatten(0, 1), torch.cat(flags)
+    return rank, features.movedim(0, 1).flatten(0, 2), torch.cat(flags)
 
 
 class LogSumExp(Function):

@@ -19,7 +19,7 @@ from datamodules.wflw import WFLW
 from lightning_modules.base import LandmarkModule, LandmarkPrediction
 from lightning_modules.drawing import CAPTION, COLUMNS, SIDE
 from tests.drawn_faces import write_wflw
-from tests.experiment import output_of, run, start
+from tests.experiment import run
 from tests.reported_run import shown
 
 
@@ -197,24 +197,6 @@ def test_predictions_are_in_pixels_of_the_original_image(folder, evaluated):
 def test_the_drawing_holds_every_face_of_a_small_set(folder):
     image = Image.open(folder / "runs/run/test/wflw_landmarks-1.2_overlays.png")
     assert image.size == (COLUMNS * SIDE, CAPTION + 4 * (SIDE + CAPTION))  # 14 faces, four a line
-
-
-def test_two_processes_write_what_one_writes(folder, tmp_path):
-    alone = folder / "runs/run"
-    words = ("test", "--config", str(folder / "wflw.yaml"), "--ckpt_path", str(alone / "checkpoints/best.ckpt"))
-    process = start(*words, "--runs", str(tmp_path), "--trainer.devices=2", "--trainer.strategy=ddp")
-    output = output_of(process)
-    assert process.returncode == 0, output
-    assert output.count("NME inter-ocular") == 1  # one table
-    stem = "wflw_landmarks-1.2"
-    for end in (".csv", "_faces.csv", "_ced.csv", "_landmarks.csv"):
-        written = tmp_path / f"run/test/{stem}_run_checkpoints_best{end}"
-        for one, two in zip(rows(alone / f"test/{stem}{end}"), rows(written), strict=True):
-            for key, value in one.items():
-                if key in ("image", "annotation", "subset", "normalizer", "box"):
-                    assert two[key] == value
-                else:
-                    assert float(two[key]) == pytest.approx(float(value), abs=1e-3)
 
 
 def test_truth_and_prediction_are_drawn_where_they_are():

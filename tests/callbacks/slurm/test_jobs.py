@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -62,10 +64,9 @@ def slurm():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def folder(slurm, tmp_path, monkeypatch):
-    """A folder with the experiment, in which jobs are submitted."""
-    monkeypatch.chdir(tmp_path)
+def enter(folder, slurm, patch):
+    """Go to a folder with the experiment, in which jobs are submitted."""
+    patch.chdir(folder)
     for name, value in {
         "SLURM_CONF": str(slurm.conf),
         "PYTHONPATH": str(ROOT),
@@ -73,15 +74,35 @@ def folder(slurm, tmp_path, monkeypatch):
         "MASTER_ADDR": "127.0.0.1",  # the nodes' names are known to nobody else
         "GLOO_SOCKET_IFNAME": "lo",
     }.items():
-        monkeypatch.setenv(name, value)
-    write_experiment(tmp_path, max_epochs=3, callbacks=[{"class_path": f"{__name__}.Slow"}])
+        patch.setenv(name, value)
+    write_experiment(folder, max_epochs=3, callbacks=[{"class_path": f"{__name__}.Slow"}])
+
+
+@pytest.fixture(scope="module")
+def long_job(slurm, tmp_path_factory):
+    """A job whose training takes longer than the job may, running beside those of all tests, and its folder.
+
+    Slurm sends the signal up to a minute early, so within the first 30 of 60 seconds; the training takes 36.
+    """
+    folder = tmp_path_factory.mktemp("long")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(folder, slurm, patch)
+        patch.setenv("SLOW", "3")
+        return submitted("--time", "1", "--sbatch", "signal=USR1@30"), folder
+
+
+@pytest.fixture
+def folder(slurm, long_job, tmp_path, monkeypatch):
+    """A folder with the experiment, in which jobs are submitted."""
+    enter(tmp_path, slurm, monkeypatch)
     return tmp_path
 
 
-def submitted(capsys, *words):
+def submitted(*words):
     """The number of a job."""
-    submit([*BESIDE, *CPU, *words])
-    return re.search(r"job (\d+) trains", capsys.readouterr().err)[1]
+    with redirect_stderr(StringIO()) as told:
+        submit([*BESIDE, *CPU, *words])
+    return re.search(r"job (\d+) trains", told.getvalue())[1]
 
 
 def appears(path, seconds=120):
@@ -100,8 +121,8 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_two_nodes_train_as_two_processes_do(slurm, folder, capsys):
-    job = submitted(capsys, "--nodes", "2")
+def test_two_nodes_train_as_two_processes_do(slurm, folder):
+    job = submitted("--nodes", "2")
     assert slurm.wait(job) == "COMPLETED", said()
     assert slurm.state(job)["NumNodes"] == "2"
     words = ("--name", "local", "--trainer.devices=2", "--trainer.strategy=ddp")
@@ -116,11 +137,11 @@ def test_two_nodes_train_as_two_processes_do(slurm, folder, capsys):
     assert said().count("epoch 2: val/nme") == 1
 
 
-def test_a_job_that_is_asked_saves_is_queued_again_and_ends_as_an_uninterrupted_one(slurm, folder, capsys, monkeypatch):
+def test_a_job_that_is_asked_saves_is_queued_again_and_ends_as_an_uninterrupted_one(slurm, folder, monkeypatch):
     run("fit", *BESIDE, "--name", "whole", "--trainer.callbacks+=tests.callbacks.slurm.test_jobs.Slow")
     monkeypatch.setenv("SLOW", "0.5")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    job = submitted(capsys, "--wandb", "tests")
+    job = submitted("--wandb", "tests")
     appears("runs/tiny/training-0")
     slurm.run("scancel", "--signal=USR1", job)
     assert slurm.wait(job) == "COMPLETED", said()
@@ -131,8 +152,8 @@ def test_a_job_that_is_asked_saves_is_queued_again_and_ends_as_an_uninterrupted_
     assert parts == ["tiny", "tiny"]  # one run of W&B in two parts
 
 
-def test_a_signal_while_it_starts_only_queues_it_again(slurm, folder, capsys):
-    job = submitted(capsys)
+def test_a_signal_while_it_starts_only_queues_it_again(slurm, folder):
+    job = submitted()
     slurm.wait(job, ("RUNNING",))
     time.sleep(1.0)  # Python is starting, or imports
     slurm.run("scancel", "--signal=USR1", job)
@@ -141,18 +162,18 @@ def test_a_signal_while_it_starts_only_queues_it_again(slurm, folder, capsys):
     assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
 
 
-def test_a_signal_after_the_end_does_nothing(slurm, folder, capsys, monkeypatch):
+def test_a_signal_after_the_end_does_nothing(slurm, folder, monkeypatch):
     monkeypatch.setenv("SLOW_END", "3")
-    job = submitted(capsys)
+    job = submitted()
     appears("runs/tiny/ended")
     slurm.run("scancel", "--signal=USR1", job)
     assert slurm.wait(job) == "COMPLETED", said()
     assert slurm.state(job)["Restarts"] == "0"
 
 
-def test_a_preempted_job_goes_on(slurm, folder, capsys, monkeypatch):
+def test_a_preempted_job_goes_on(slurm, folder, monkeypatch):
     monkeypatch.setenv("SLOW", "0.5")
-    job = submitted(capsys, "--nodes", "2")
+    job = submitted("--nodes", "2")
     appears("runs/tiny/training-0")
     slurm.run("scontrol", "requeue", job)  # SIGTERM, and SIGKILL after KillWait
     assert slurm.wait(job) == "COMPLETED", said()
@@ -160,22 +181,22 @@ def test_a_preempted_job_goes_on(slurm, folder, capsys, monkeypatch):
     assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3 * (17 // 2 // 4)
 
 
-def test_a_killed_process_ends_the_job_which_is_continued(slurm, folder, capsys, monkeypatch):
+def test_a_killed_process_ends_the_job_which_is_continued(slurm, folder, monkeypatch):
     monkeypatch.setenv("SLOW", "0.5")
-    job = submitted(capsys, "--nodes", "2")
+    job = submitted("--nodes", "2")
     os.kill(int(appears("runs/tiny/training-1").read_text()), signal.SIGKILL)
     assert slurm.wait(job, seconds=60) == "FAILED", said()  # the other process does not wait for ever
     with pytest.raises(UsageError, match=r"run runs/tiny exists; add --resume to go on with it"):
-        submitted(capsys)
-    assert slurm.wait(submitted(capsys, "--nodes", "2", "--resume")) == "COMPLETED", said()
+        submitted()
+    assert slurm.wait(submitted("--nodes", "2", "--resume")) == "COMPLETED", said()
     assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
 
 
-def test_of_two_jobs_with_one_name_one_trains(slurm, folder, capsys, monkeypatch):
+def test_of_two_jobs_with_one_name_one_trains(slurm, folder, monkeypatch):
     monkeypatch.setenv("SLOW", "2")
-    first = submitted(capsys)
+    first = submitted()
     appears("runs/tiny/training-0")
-    second = submitted(capsys, "--resume")
+    second = submitted("--resume")
     assert slurm.wait(second) == "FAILED", said()
     assert "another process is training run tiny; wait for its end or choose another --name" in said()
     assert slurm.wait(first) == "COMPLETED", said()
@@ -183,22 +204,22 @@ def test_of_two_jobs_with_one_name_one_trains(slurm, folder, capsys, monkeypatch
         assert [row["epoch"] for row in csv.DictReader(file) if row["val/nme"]] == ["0", "1", "2"]
 
 
-def test_seeds_are_an_array_of_jobs(slurm, folder, capsys):
-    job = submitted(capsys, "--seeds", "3,5")
+def test_seeds_are_an_array_of_jobs(slurm, folder):
+    job = submitted("--seeds", "3,5")
     for seed in (3, 5):
         assert slurm.wait(f"{job}_{seed}") == "COMPLETED", said(f"tiny-seed{seed}")
         assert f"seed_everything: {seed}\n" in Path(f"runs/tiny-seed{seed}/config.yaml").read_text()
     assert not same(weights("runs/tiny-seed3"), weights("runs/tiny-seed5"))
 
 
-def test_a_disk_that_is_full_keeps_the_last_good_checkpoint(slurm, folder, capsys):
+def test_a_disk_that_is_full_keeps_the_last_good_checkpoint(slurm, folder):
     small = folder / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(small)], check=False).returncode:
         pytest.skip("no file system can be mounted here")
     try:
         write_experiment(folder, max_epochs=3, callbacks=[{"class_path": f"{__name__}.FillDisk"}])
-        job = submitted(capsys, "--runs", str(small))
+        job = submitted("--runs", str(small))
         assert slurm.wait(job) == "FAILED"
         told = Path(small, f"tiny/slurm-{job}.out").read_text()
         assert ".ckpt: No space left on device; the one before is kept. Make room" in told
@@ -208,10 +229,9 @@ def test_a_disk_that_is_full_keeps_the_last_good_checkpoint(slurm, folder, capsy
         subprocess.run(["umount", str(small)], check=False)
 
 
-def test_a_training_longer_than_its_jobs_time_ends(slurm, folder, capsys, monkeypatch):
-    """Slurm sends the signal up to a minute early, so within the first 30 of 60 seconds; the training takes 36."""
-    monkeypatch.setenv("SLOW", "3")
-    job = submitted(capsys, "--time", "1", "--sbatch", "signal=USR1@30")
+def test_a_training_longer_than_its_jobs_time_ends(slurm, long_job, monkeypatch):
+    job, folder = long_job
+    monkeypatch.chdir(folder)
     assert slurm.wait(job, seconds=400) == "COMPLETED", said()
     assert int(slurm.state(job)["Restarts"]) >= 1
     assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["global_step"] == 12

@@ -14,7 +14,7 @@ from lightning_modules.two_step import Discovery
 from lightning_modules.two_step.measured import DEFORMATION
 from lightning_modules.two_step.probe import Ridge
 from tests.drawn_faces import write_csv
-from tests.experiment import output_of, run, start, weights
+from tests.experiment import run, weights
 from tests.mixed_experiment import infrared, synthetic
 
 SMALL = {"num_landmarks": 98, "discovered": 6, "channels": 8, "widths": [8, 8, 16], "width": 8, "blocks": 1}
@@ -286,31 +286,3 @@ def test_features_of_another_width_are_refused(write, capsys):
     with pytest.raises(SystemExit):
         run("fit", "--config", write(features="broken.ckpt"), "--name", "second")
     assert "broken.ckpt: not a readable checkpoint" in capsys.readouterr().err
-
-
-def test_two_processes_train_and_measure_what_one_measures(write):
-    """Of five test faces, which two do not share evenly."""
-    config = write({**synthetic(**DATA), "init_args": {**synthetic(**DATA)["init_args"], "num_test": 5}})
-    ddp = ("--trainer.devices=2", "--trainer.strategy=ddp")
-    keep = ("--trainer.callbacks+=tests.experiment.KeepWeights", "--trainer.callbacks.folder=ranks")
-    process = start("fit", "--config", config, *ddp, *keep)
-    output = output_of(process)
-    assert process.returncode == 0, output
-    assert output.count("step 2 from epoch 2") == 1
-    ranks = [torch.load(f"ranks/{rank}.pt", weights_only=True) for rank in range(2)]
-    assert all(torch.equal(value, ranks[1][key]) for key, value in ranks[0].items())
-    assert all(torch.equal(value, ranks[0][key]) for key, value in weights("runs/small").items())
-    words = ("test", "--config", config, "--ckpt_path", "runs/small/checkpoints/last.ckpt", "--name")
-    process = start(*words, "two", *ddp)
-    output = output_of(process)
-    assert process.returncode == 0, output
-    run(*words, "one")
-    for end in ("_few_labels.csv", "_equivariance.csv", "_following.csv", "_faces.csv"):
-        one, two = (read(next(Path("runs", name, "test").glob(f"*{end}"))) for name in ("one", "two"))
-        assert len(one) == len(two) > 4
-        for row, other in zip(one, two, strict=True):
-            for key, value in row.items():
-                if key in ("origin", "image", "annotation"):
-                    assert other[key] == value
-                else:
-                    assert float(other[key]) == pytest.approx(float(value), rel=1e-3, abs=1e-3)
