@@ -20,7 +20,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "pipnet.SelfTraining": {**TINY, "tasks": [64, 32]},
     "pipnet.DANN": {**TINY, "domain_width": 8},
     "pipnet.CoordNet": {**TINY, "size": 64},
-    "pipnet.MapNet": {**TINY, "stride": 8},
+    "pipnet.MapNet": {**TINY, "stride": 16},
     "wasserstein_hrnet.HRNet": HEATMAPS,
     "wasserstein_hrnet.SimpleBaselines": {**TINY, **L2},
     "two_step.Discovery": {**DISCOVERY, "points": 20, "probe_faces": 10},
