@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback
-from lightning.pytorch.loggers import WandbLogger
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -30,6 +29,7 @@ from callbacks.result_tables import (
 )
 from callbacks.run_folder import RunFolder
 from callbacks.trained_settings import Changed
+from callbacks.weights_and_biases import wandb_runs
 from datamodules.batch import LandmarkBatch
 from lightning_modules.further import Table as FurtherTable
 from lightning_modules.metrics import AccuracyByLandmark, face_metrics, face_tables, point_errors
@@ -154,11 +154,10 @@ class Results(Callback):
         with trainer.precision_plugin.forward_context():
             sheet = draw_overlays(pl_module, dataset, drawn, data.markup.edges)
         sheet.save(_file(stem, "_overlays.png"))
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                from callbacks.wandb_results import log_results  # W&B takes a second to import
+        for record in wandb_runs(trainer):
+            from callbacks.wandb_results import log_results  # W&B takes a second to import
 
-                log_results(logger.experiment, stem, rows, curves, listed, drawn, sheet, further)
+            log_results(record, stem, rows, curves, listed, drawn, sheet, further)
         norm = sum(share for _, share, _ in faces.values()) / len(faces)
         self.meaning = meaning(self.run, trainer, pl_module, self.moment, len(faces), norm, drawn, within)
         self.meaning |= further_meaning(further)
@@ -182,6 +181,10 @@ class Results(Callback):
         method = {key: value for key, value in logged.items() if key not in self.metrics[MODEL]}
         about = {**self.meaning, "changed": self.changed, "method": method}
         _file(self.stem, ".json").write_text(json.dumps(about, indent=1))
+        if self.moment:
+            epoch, step = self.moment
+            for record in wandb_runs(trainer):  # Lightning has logged the test as one of epoch 0 and step 0
+                record.summary.update({"epoch": epoch, "trainer/global_step": step})
 
 
 def _file(stem: Path, end: str) -> Path:

@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 
 MISTAKES = {
     "fot --config tiny.yaml": ["'fot' is not one of fit", "did you mean fit?"],
-    "prepar wflw": ["'prepar' is not one of fit", "submit; did you mean prepare?"],
+    "prepar wflw": ["'prepar' is not one of fit", "submit, dashboard; did you mean prepare?"],
     "inspekt --config tiny.yaml": ["did you mean inspect?"],
     "fit": ["fit needs --config NAME", "ldeq_wflw.yaml"],
     "test --name nothing": ["there is no run runs/nothing", "needs --config"],
@@ -209,6 +209,8 @@ FAST = [
     "inspect --config nothing",
     "report --help",
     "oracle --help",
+    "dashboard --help",
+    "dashboard two projects",
 ]
 
 
@@ -234,7 +236,7 @@ def test_usage_names_subcommands_and_configs(capsys):
     assert all(word in usage for word in ("fit", "validate", "test", "predict", "--resume", "ldeq_wflw.yaml"))
     assert all(
         f"\n  {command}" in usage and f"cli.py {command}" in usage
-        for command in ("prepare", "inspect", "report", "oracle")
+        for command in ("prepare", "inspect", "report", "oracle", "submit", "dashboard")
     )
 
 
