@@ -17,6 +17,7 @@ from callbacks.signals import Stopped
 LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
 FRAME = re.compile(r'^  File "(.+)", line \d+, in .+\n    (.*)$', re.MULTILINE)  # of a printed traceback
 KILLED = re.compile(r"DataLoader worker \(pid.*?\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)")
+LOST = re.compile(r"Connection (?:closed|reset) by peer|remote process exited")  # gloo says so, and NCCL
 RAISED = re.compile(r"^(?:[\w.]+\.)?(\w+): (.+)\Z", re.MULTILINE | re.DOTALL)  # and its end
 TRAINER = str(Path("lightning", "pytorch", "trainer", "trainer.py"))
 OURS = ("UsageError", "ValueError", "FloatingPointError")
@@ -53,6 +54,11 @@ def one_sentence() -> Iterator[None]:
         leave_closed_pipes()
 
 
+def lost_another(error: BaseException) -> bool:
+    """Whether an error only tells that another process of the run, with which this one was talking, is gone."""
+    return isinstance(error, RuntimeError) and bool(LOST.search(str(error)))
+
+
 def _cause(error: Exception) -> Exception:
     """The error of a constructor, which jsonargparse hides behind one of its own."""
     while str(error).startswith("Does not validate against any") and isinstance(error.__cause__, Exception):
@@ -69,6 +75,8 @@ def _sentence(error: Exception) -> str | None:
             f"a process that loads data was killed ({killed[1] or 'signal unknown'}); where memory ran out, lower "
             "data.init_args.num_workers or batch_size, or give the container more shared memory (docker run --shm-size)"
         )
+    if lost_another(error):
+        return "another process of this run has failed, and its own message says why; this one ends with it"
     if type(error).__name__ == "MisconfigurationException":
         return " ".join(str(error).split())
     frames = extract_tb(error.__traceback__)

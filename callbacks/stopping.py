@@ -1,6 +1,8 @@
 """What a run does about the signals that stop it."""
 
 import signal
+from contextlib import suppress
+from subprocess import TimeoutExpired
 from typing import Any
 
 from lightning import Callback, LightningModule
@@ -8,7 +10,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from callbacks.checkpoints import LAST
 from callbacks.run_folder import RunFolder
+from callbacks.sentences import lost_another
 from callbacks.signals import Stopped
+
+SECONDS = 5.0  # that a process which has failed may take to end
 
 
 class Stopping(Callback):
@@ -37,13 +42,16 @@ class Stopping(Callback):
     on_train_start = on_validation_start = on_test_start = on_predict_start = keep_handler
 
     def on_exception(self, trainer: Any, pl_module: LightningModule, exception: BaseException) -> None:
-        """End the processes that Lightning started, and add to the sentence what is kept."""
-        if not isinstance(exception, Stopped):
-            return
+        """End the processes that Lightning started, and add to the sentence of a signal what is kept."""
         processes = getattr(trainer.strategy.launcher, "procs", [])
         for process in processes:
+            if lost_another(exception):
+                with suppress(TimeoutExpired):
+                    process.wait(SECONDS)  # for what it has to say
             process.kill()  # it may wait for this one, deaf to other signals
         processes.clear()  # or else Lightning's observer of them kills this one too
+        if not isinstance(exception, Stopped):
+            return
         if not trainer.is_global_zero:
             exception.sentence = ""
         elif trainer.state.fn == TrainerFn.FITTING and self.run.config.is_file() and not trainer.fast_dev_run:

@@ -1,14 +1,17 @@
 """Training on two processes through the command line."""
 
 import csv
+import os
 import signal
 import time
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
+from lightning import Callback
 
-from tests.experiment import QUIET, output_of, start, weights, write_experiment
+from tests.experiment import QUIET, ROOT, output_of, start, weights, write_experiment
 
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp", *QUIET)
 
@@ -68,3 +71,24 @@ def test_sigterm_to_the_first_process_ends_all_of_them(tmp_path, monkeypatch):
     assert output.count("stopped by SIGTERM; run tiny keeps its last finished epoch; continue it with: ") == 1
     assert "Traceback" not in output
     assert torch.load(last, weights_only=True)["global_step"] > 0
+
+
+class Fail(Callback):
+    """Fails in one of the processes, ``FAIL=<rank>``."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.current_epoch == 1 and os.environ["FAIL"] == str(trainer.global_rank):
+            raise ValueError("the drawer is empty; fill it")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_fails_ends_all_of_them_with_its_own_message(tmp_path, monkeypatch, rank):
+    monkeypatch.chdir(tmp_path)
+    write_experiment(tmp_path, max_epochs=10_000, callbacks=[{"class_path": f"{__name__}.Fail"}])
+    process = start("fit", "--config", "tiny.yaml", *TWO, OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT), FAIL=str(rank))
+    output = output_of(process)  # which waits for both
+    assert process.returncode == 1
+    assert output.count("error: the drawer is empty; fill it") == 1
+    assert "Traceback" not in output
+    if rank:
+        assert "error: another process of this run has failed, and its own message says why" in output
