@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -119,20 +120,17 @@ def test_validate_chooses_filters_that_test_then_has(experiment, capsys):
     assert "filters.json is not as validate writes it" in capsys.readouterr().err
 
 
-def test_two_processes_give_the_same_tables(experiment):
-    run("test", "--name", "run")
-    names = ("videos", "by_video", "trajectory_1", "videos_scenario_1")
-    alone = {name: rows_of(name) for name in names}
-    process = start("test", "--name", "run", "--trainer.devices=2", "--trainer.strategy=ddp")
+def test_two_processes_give_the_same_tables_to_the_last_digit(experiment):
+    """In double precision, where what a frame is batched with changes no digit that is printed."""
+    words = ("test", "--name", "run", "--trainer.precision=64-true")
+    run(*words)
+    alone = {path.name: path.read_text() for path in Path("runs/run/test").glob("*.csv")}
+    assert len([name for name in alone if re.search("_(videos|by_video|trajectory_1|videos_scenario_1)[.]", name)]) == 4
+    process = start(*words, "--trainer.devices=2", "--trainer.strategy=ddp")
     output = output_of(process)
     assert process.returncode == 0, output
-    for name in names:
-        for row, other in zip(alone[name], rows_of(name), strict=True):
-            for key, value in row.items():
-                if key in ("method", "video"):
-                    assert other[key] == value
-                else:
-                    assert float(other[key]) == pytest.approx(float(value), rel=1e-3, abs=2e-3, nan_ok=True)
+    for name, text in alone.items():
+        assert Path("runs/run/test", name).read_text() == text, name
 
 
 def test_a_model_without_a_state_has_filters_alone(experiment):
