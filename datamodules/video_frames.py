@@ -19,10 +19,12 @@ import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 
+from datamodules.crop import Floats
 from datamodules.transforms import Image
 
 AGAIN = "get the file again"
 FAR = 100  # frames; to go farther ahead than this, a key frame is looked for
+USUAL_RATE = 25  # frames a second, where a file does not say
 
 
 class VideoFrames:
@@ -73,6 +75,14 @@ class VideoFrames:
             self._step()
         self._check_end()
         self._restart()
+
+    @cached_property
+    def seconds(self) -> Floats:
+        """When each frame (count,) is shown, since the first one; evenly where the file does not tell each one's."""
+        shown, _ = self._times
+        if shown:
+            return (np.array(shown) - shown[0]) * float(self._stream.time_base or 0)
+        return np.arange(self.count) / float(self._stream.average_rate or USUAL_RATE)
 
     def close(self) -> None:
         """Close the file."""

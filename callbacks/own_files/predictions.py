@@ -131,7 +131,7 @@ class FilePredictions(Callback):
             return
         if batch.number == 0:
             self._begin(batch)
-        self.follower.rate, image = batch.rate, batch.pixels.numpy()
+        self.follower.seconds, image = batch.seconds, batch.pixels.numpy()
         if batch.number < trainer.datamodule.done.get(batch.source.name, 0):
             _, faces = next(self.before, (0, []))
             self.last, self.known = faces, max([self.known, *(face.identity + 1 for face in faces)])

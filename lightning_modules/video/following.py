@@ -80,7 +80,7 @@ class Follower:
         convention: how a box becomes a crop.
         size: side of the crops.
         smoothing: a filter on each face's landmarks, or None.
-        rate: frames a second, for the filter.
+        seconds: the next frame's time, for the filter.
         detector: the boxes (M, 4) of all faces of an image, asked where a face is in doubt; without one, that waits
             for the next frame that comes with detections.
     """
@@ -89,7 +89,7 @@ class Follower:
     convention: BoxConvention
     size: int
     smoothing: Filter | None = None
-    rate: float = 25.0
+    seconds: float = 0.0
     detector: Callable[[NDArray[np.uint8]], Floats] | None = None
     _followed: dict[int, _Followed] = field(default_factory=dict)
     _lost: dict[int, _Lost] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class Follower:
                 self._lose(name, sought=followed.seen)
                 continue
             followed.box, followed.seen = box, True
-            shown = followed.smooth(points) if followed.smooth else points
+            shown = followed.smooth(points, self.seconds) if followed.smooth else points
             faces.append(Face(name, box, shown, sure))
         given_up = self._doubles()
         return [face for face in faces if face.identity not in given_up]
@@ -162,7 +162,7 @@ class Follower:
         faces = []
         for name, box, points, sure in zip(names, boxes, landmarks, confidence, strict=True):
             smooth = self._followed[name].smooth
-            faces.append(Face(name, box, smooth(points) if smooth else points, sure))
+            faces.append(Face(name, box, smooth(points, self.seconds) if smooth else points, sure))
         return faces
 
     def alone(self, image: NDArray[np.uint8], boxes: Floats, refined: int = REFINED) -> list[Face]:
@@ -219,7 +219,7 @@ class Follower:
             self._followed[name].missed, self._followed[name].detection = 0, margins(box, detection)
 
     def _begin(self, name: int, box: Floats, detection: Floats) -> None:
-        smooth = self.smoothing.start(self.rate) if self.smoothing else None
+        smooth = self.smoothing.start() if self.smoothing else None
         self._followed[name] = _Followed(box, smooth, margins(box, detection))
 
     def _recognised(self, detection: Floats) -> int:

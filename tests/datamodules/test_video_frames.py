@@ -177,6 +177,22 @@ def test_frames_are_counted_without_decoding_them(videos, name, monkeypatch):
             VideoFrames(str(videos[name]), labels).check_count()
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_times_are_those_written(videos, name):
+    np.testing.assert_allclose(VideoFrames(str(videos[name]), COUNT).seconds, np.arange(COUNT) / 25, atol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "b_frames"), [("a.mp4", 2), ("a.mkv", 0)])
+def test_times_of_an_uneven_rate_are_those_of_the_frames(tmp_path, name, b_frames):
+    ticks = np.random.default_rng(0).choice([1, 2, 9], COUNT).cumsum().tolist()
+    path = write_video(tmp_path / name, numbered(COUNT), "libx264", b_frames, ticks=ticks)
+    expected = (np.array(ticks) - ticks[0]) / 25
+    np.testing.assert_allclose(VideoFrames(str(path), COUNT).seconds, expected, atol=1.5e-3)
+    with av.open(str(path)) as container:
+        shown = [float(frame.time) for frame in container.decode(video=0)]
+    np.testing.assert_allclose(np.array(shown) - shown[0], expected, atol=1.5e-3)
+
+
 def test_a_packet_without_a_frame_is_no_frame(videos, tmp_path):
     """As encoders leave them behind a packet of two frames: the frames are then decoded to be counted."""
     path = tmp_path / "mpeg4.avi"

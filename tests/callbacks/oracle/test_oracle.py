@@ -17,7 +17,7 @@ from datamodules import own_files
 from datamodules.synthetic_videos import SyntheticVideos
 from datamodules.wflw_v import WFLWV
 from lightning_modules.video.ensemble import Ensemble
-from tests.callbacks.own_files.test_predictions import WHERE, BrightBoxes
+from tests.callbacks.own_files.bright import WHERE, BrightBoxes
 from tests.drawn_videos import write_video
 from tests.experiment import run
 from tests.lightning_modules.video.squares import picture
