@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # it uses this room itself
 SAME, SURE = 0.2, 0.5  # intersections over unions of boxes from which on they may be of one face, and are
 MISSED = 3  # looks in a row without a face after which it is lost, or not looked for any more
 PATIENCE = 50  # frames for which a lost face may come back as itself
+SOON, LATER = (0, 1, 2), (4, 8, 16, 32)  # frames after a loss in which it is looked for: fewer and fewer, then no more
 
 
 class Face(NamedTuple):
@@ -60,8 +61,8 @@ class _Lost:
     """A face that is not there any more."""
 
     box: Floats  # as a detector would have given it
-    sought: bool  # at once: it was lost between two looks
-    frames: int = 0  # since
+    sought: tuple[int, ...]  # frames since then in which it is looked for
+    frames: int = 0  # since then
 
 
 @dataclass
@@ -71,8 +72,9 @@ class Follower:
     A face is cut out by its landmarks in the frame before, so that a detector is needed only now and then: to find new
     faces, and to notice those that have gone, as a network finds landmarks where there is no face too. What a look
     misses is looked for in the frames that follow, and lost after three looks; so is what is lost otherwise, because
-    its landmarks grow or shrink together at once or leave the image. Of a missed face and a detection within its size
-    the face has moved fast. A lost one that comes back near that place within two seconds is the same face. Both begin
+    its landmarks grow or shrink together at once or leave the image. A lost face is looked for again 4, 8, 16 and 32
+    frames later, which costs no more however long it stays away. Of a missed face and a detection within its size the
+    face has moved fast. A lost one that comes back near that place within two seconds is the same face. Both begin
     cold.
 
     Args:
@@ -134,7 +136,7 @@ class Follower:
         for name, points, sure in zip(names, landmarks, confidence, strict=True):
             box, followed = landmark_box(points), self._followed[name]
             if gone(box, followed.box, image.shape):
-                self._lose(name, sought=followed.seen)
+                self._lose(name, (*SOON, *LATER) if followed.seen else ())
                 continue
             followed.box, followed.seen = box, True
             shown = followed.smooth(points, self.seconds) if followed.smooth else points
@@ -181,9 +183,9 @@ class Follower:
         return [Face(i, *each) for i, each in enumerate(zip(*columns, strict=True))]
 
     def _in_doubt(self) -> bool:
-        """Whether a face was missed by the last look, or lost within the last frames."""
+        """Whether a face was missed by the last look, or is lost and it is time to look for it."""
         missed = any(followed.missed for followed in self._followed.values())
-        return missed or any(lost.sought and lost.frames < MISSED for lost in self._lost.values())
+        return missed or any(lost.frames in lost.sought for lost in self._lost.values())
 
     def _meet(self, image: NDArray[np.uint8], detected: Floats) -> None:
         """Take up faces that are new, back or have moved fast, and count those missed."""
@@ -208,7 +210,7 @@ class Follower:
         for name in missed:
             self._followed[name].missed += 1
             if self._followed[name].missed >= MISSED:
-                self._lose(name, sought=False)
+                self._lose(name, LATER)
 
     def _meet_again(self, name: int, box: Floats, detection: Floats, cold: bool) -> None:
         """Go on with a face that is followed in the box of its detection, unless it is there already."""
@@ -242,7 +244,7 @@ class Follower:
         self._next += 1
         return self._next - 1
 
-    def _lose(self, name: int, sought: bool) -> None:
+    def _lose(self, name: int, sought: tuple[int, ...]) -> None:
         self._lost[name] = _Lost(self._expected([name])[0], sought)
         self._forget(name)
 
