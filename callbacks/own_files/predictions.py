@@ -115,6 +115,10 @@ class FilePredictions(Callback):
         detector = data.detector()  # of this process, which looks again where a face is in doubt
         look = None if detector is None else lambda image: detector(image).boxes
         self.follower = Follower(pl_module, data.convention, data.size, self.smoothing, detector=look)
+        if pl_module.box_margins and self.follower.finder.margins is None and data.boxes is None:
+            note(
+                f"crops are drawn about landmarks, as box {data.box} says, without the margins of the training's boxes"
+            )
         self.source = ""  # of which a frame was read last
         self.overlay: OverlayVideo | None = None
         self.before: Any = iter(())

@@ -99,7 +99,7 @@ class Follower:
 
     def __post_init__(self) -> None:
         self._tracker = Tracker(self.module)
-        self._finder = Finder(self.module, self.convention, self.size)
+        self.finder = Finder(self.module, self.convention, self.size)
 
     def restart(self) -> None:
         """Begin another video."""
@@ -110,7 +110,7 @@ class Follower:
         """Go on after a frame with these faces, of a video in which there have been so many: all begin cold."""
         self.restart()
         for face in faces:
-            self._begin(face.identity, face.box, self._finder.detection_about(face.box))
+            self._begin(face.identity, face.box, self.finder.detection_about(face.box))
         self._next = known
 
     def __call__(self, image: NDArray[np.uint8], detected: Floats | None) -> list[Face]:
@@ -131,7 +131,7 @@ class Follower:
             return []
         names = list(self._followed)
         boxes = np.array([self._followed[name].box for name in names])
-        landmarks, confidence = self._track(image, names, self._finder.as_trained(boxes))
+        landmarks, confidence = self._track(image, names, self.finder.as_trained(boxes))
         faces = []
         for name, points, sure in zip(names, landmarks, confidence, strict=True):
             box, followed = landmark_box(points), self._followed[name]
@@ -178,8 +178,8 @@ class Follower:
         """
         if not len(boxes):
             return []
-        found = self._finder.of_photograph(image, boxes, refined) if refined else None
-        columns = found or (boxes, *self._finder.found(image, boxes))
+        found = self.finder.of_photograph(image, boxes, refined) if refined else None
+        columns = found or (boxes, *self.finder.found(image, boxes))
         return [Face(i, *each) for i, each in enumerate(zip(*columns, strict=True))]
 
     def _in_doubt(self) -> bool:
@@ -196,7 +196,7 @@ class Follower:
             self._followed[name].missed = 0
         new = np.array([box for column, box in enumerate(detected) if column not in met.values()]).reshape(-1, 4)
         near = {column: missed[row] for row, column in matched(distances(self._expected(missed), new), 1).items()}
-        settled = self._finder.settled(image, new) if len(new) else new
+        settled = self.finder.settled(image, new) if len(new) else new
         for column, (box, detection) in enumerate(zip(settled, new, strict=True)):
             known = list(self._followed)
             overlap = dict(zip(known, overlaps(box[None], self._boxes(known))[0].tolist(), strict=True))
@@ -271,6 +271,6 @@ class Follower:
 
     def _track(self, image: NDArray[np.uint8], names: Sequence[int], boxes: Floats) -> tuple[Floats, Floats]:
         """Landmarks (M, N, 2) and confidence (M, N) of faces that are followed, in training's boxes (M, 4)."""
-        affines, crops = self._finder.crops(image, boxes)
+        affines, crops = self.finder.crops(image, boxes)
         affine = torch.from_numpy(affines).to(crops.device, torch.float32)
         return in_image_pixels(self._tracker(crops, affine, names), affines)

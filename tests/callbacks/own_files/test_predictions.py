@@ -67,6 +67,13 @@ def test_whole_images_are_one_face_each(predict):
     np.testing.assert_allclose(corners(row), found_at((50, 40, 90, 80)), atol=3.0)
 
 
+@pytest.mark.parametrize("box", ["provided-1.0", "landmarks-1.2"])
+def test_another_box_than_the_training_s_is_told(predict, capsys, box):
+    predict("--data.path", "mine/one.png", "--model=tests.lightning_modules.video.squares.Loose", f"--data.box={box}")
+    told = "crops are drawn about landmarks, as box landmarks-1.2 says, without the margins of the training's boxes"
+    assert (told in capsys.readouterr().err) == (box == "landmarks-1.2")
+
+
 def test_landmarks_of_videos_may_be_smoothed(predict):
     smooth = ("--smooth=lightning_modules.video.filters.MovingAverage", "--smooth.weight=0.8")
     predict("--data.path", "mine/clip.mp4", *smooth)
