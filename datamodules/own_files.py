@@ -135,6 +135,13 @@ class OwnFiles(LandmarkDataModule):
         (ranks, rank), left = self._ranks(), {source.name for source in self.sources}
         return [source for source in self.files[rank::ranks] if source.name in left]
 
+    def stretched(self, source: Source) -> bool:
+        """Whether the frames of a video are shown in other pixels than the file has, because its own are no squares."""
+        try:
+            return not source.still and not self.live and VideoFile(source.path).stretched
+        except (OSError, ValueError):  # is told where it is read
+            return False
+
     def detector(self) -> FaceDetector | None:
         """What finds faces, where none are given and a frame is not one face."""
         whole = self.convention.source == "image"

@@ -41,10 +41,18 @@ def annotate_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
         raise UsageError(f"{data.path} has two videos of one name in different folders; rename one")
     variances = _read_ranking(out / "ranking.csv")
     data.sources = [source for source in data.sources if names[source.name] not in variances]
-    oracle, left_out = Oracle(ensemble, data.convention, data.size), []
+    oracle, left_out = Oracle(ensemble, data.convention, data.size), list[str]()
+    for source in [source for source in data.sources if data.stretched(source)]:
+        data.sources.remove(source)
+        left_out.append(
+            f"{source.path}: its pixels are not square, of which WFLW-V's format knows nothing; the video is left out: "
+            "convert it (ffmpeg -i OLD.mp4 -vf scale=iw*sar:ih,setsar=1 NEW.mp4)"
+        )
+        note(left_out[-1])
     for item in track(data.predict_dataloader(), "frames"):
         if not item.last:
-            oracle(item.pixels.numpy(), item.detected if item.given is None else item.given.box)
+            given = item.given is not None
+            oracle(item.pixels.numpy(), item.given.box if given else item.detected, given)
             continue
         found = [frame for frame in oracle.frames if frame is not None]
         if sentence := _trouble(item, oracle):

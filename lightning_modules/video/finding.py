@@ -33,8 +33,8 @@ class Finder:
 
     Args:
         module: finds landmarks in crops.
-        convention: how training's boxes become crops; where it is about landmarks and the training's was not, how faces'
-            boxes do.
+        convention: how training's boxes become crops, or faces' boxes where it is about landmarks and the training's
+            was not.
         size: side of the crops.
     """
 
@@ -56,7 +56,7 @@ class Finder:
         return widened(box, margins(mean.tight, mean.detected)) if mean else box
 
     def as_trained(self, boxes: Floats) -> Floats:
-        """The boxes (M, 4) that crops are made of, training's if they are like the training's, of faces' boxes (M, 4)."""
+        """The boxes (M, 4) that crops are made of, of faces' boxes (M, 4)."""
         return boxes if self.margins is None else widened(boxes, self.margins)
 
     def crops(self, image: NDArray[np.uint8], boxes: Floats) -> tuple[Floats, torch.Tensor]:

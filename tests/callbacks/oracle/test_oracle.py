@@ -2,6 +2,7 @@
 
 import csv
 import re
+from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 
@@ -155,7 +156,7 @@ def test_boxes_that_are_given_serve_again_when_some_videos_are_done(members, tmp
     assert Path("made/ranking.csv").read_text().splitlines() == lines
 
 
-def write_run(name, path, options, precision=torch.float32, markup="wflw-98"):
+def write_run(name, path, options, precision=torch.float32, markup="wflw-98", **stored):
     """The folder of a run with these weights, as if they had been trained."""
     torch.manual_seed(len(name))
     folder = Path("runs", name)
@@ -166,7 +167,7 @@ def write_run(name, path, options, precision=torch.float32, markup="wflw-98"):
     weights = {
         key: value.to(precision) if value.is_floating_point() else value for key, value in model.state_dict().items()
     }
-    stored = {"state_dict": weights, "markup": markup, "input_size": 64, "box": "landmarks-1.2"}
+    stored = {"state_dict": weights, "markup": markup, "input_size": 64, "box": "landmarks-1.2", **stored}
     torch.save(stored, folder / "checkpoints/best.ckpt")
 
 
@@ -230,6 +231,26 @@ def test_members_are_on_the_device_that_is_asked_for(members, monkeypatch):
         with pytest.raises(UsageError, match="no videos to rank"):
             main([*members, "--config", "data/synthetic.yaml", *words, "--out", "ranking.csv"])
     assert asked == ["cuda", "cpu", "cuda:0"]
+
+
+def test_videos_whose_pixels_are_not_square_are_left_out(members, tmp_path, capsys):
+    """`WFLWV` reads files as they are, so that landmarks in what is shown would lie elsewhere."""
+    frames = [picture(box) for box in WHERE[:3]]
+    write_video(tmp_path / "mine/usual.mp4", frames, "libx264")
+    write_video(tmp_path / "mine/wide.mp4", frames, "libx264", aspect=Fraction(64, 45))
+    with pytest.raises(ValueError, match=r"^1 of 2 videos are left out; the first: mine/wide.mp4: its pixels are not"):
+        main([*members, "--data.path", "mine", "--data.num_workers=0", "--out", "made"])
+    assert "the video is left out: convert it (ffmpeg -i" in capsys.readouterr().err
+    assert {path.stem for path in Path("made").glob("*/*")} == {"usual"}
+
+
+def test_the_members_checkpoints_tell_their_boxes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, top in (("one", 0.4), ("two", 0.42)):
+        write_run(name, "tests.tiny.Tiny", {"num_landmarks": 98}, box="provided-1.2", box_margins=[0.2, top, 0.2, 0.0])
+    ensemble, box = read_ensemble(["one", "two"], Path("runs"), last=False)
+    assert box == ensemble.trained_box == "provided-1.2"
+    assert ensemble.box_margins == pytest.approx([0.2, 0.41, 0.2, 0.0])
 
 
 def test_other_files_and_data_without_videos_are_refused(members, tmp_path):
