@@ -69,7 +69,7 @@ def _mean_margins(members: Sequence[LandmarkModule]) -> list[float] | None:
     if max(max(column) - min(column) for column in columns) > ALIKE:
         told = ", ".join(str([round(each, 2) for each in member]) for member in known)
         raise ValueError(
-            "models of an ensemble were trained with boxes that lie otherwise about the landmarks (left, top, right and "
+            "models of an ensemble were trained with boxes that lie otherwise about landmarks (left, top, right and "
             f"bottom edges, in sides of the face outwards: {told}); name runs whose faces were cut alike"
         )
     return [sum(column) / len(column) for column in columns] if any(map(any, known)) else None

@@ -159,7 +159,9 @@ def test_models_that_do_not_fit_are_refused():
         Ensemble([Says(), other])
     other = Says()
     other.box_margins = [0.0, 0.3, 0.0, 0.0]
-    with pytest.raises(ValueError, match=r"boxes that lie otherwise about .*: \[0.0, 0.0, 0.0, 0.0\], \[0.0, 0.3, 0.0"):
+    with pytest.raises(
+        ValueError, match=r"boxes that lie otherwise about landmarks .*: \[0.0, 0.0, 0.0, 0.0\], \[0.0, 0.3, 0.0"
+    ):
         Ensemble([Says(), other])
 
 
