@@ -12,6 +12,7 @@ that the file asks players for is applied, as players and OpenCV do.
 
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import NoReturn
 
 import av
@@ -184,6 +185,8 @@ def open_video(path: str) -> InputContainer:
     except (IsADirectoryError, PermissionError) as error:
         raise ValueError(f"{path}: video cannot be opened ({error.strerror})") from error
     except av.FFmpegError as error:
+        if not Path(path).stat().st_size:
+            raise ValueError(f"{path}: is empty (0 bytes); {AGAIN}") from error
         raise ValueError(f"{path}: not a video, or it breaks off ({error.strerror}); {AGAIN}") from error
     if not container.streams.video:
         raise ValueError(f"{path}: has no pictures (no video stream); {AGAIN}")

@@ -132,7 +132,7 @@ BREAKS_OFF = ("is damaged", "get the file or its labels")  # within a frame, or 
 BAD_VIDEOS = {
     "missing": ("mpeg4.avi", Path.unlink, ": video not found; get the file again"),
     "a folder": ("mpeg4.avi", folder, ": video cannot be opened (Is a directory)"),
-    "empty": ("mpeg4.avi", lambda path: path.write_bytes(b""), ": not a video, or it breaks off (Invalid data"),
+    "empty": ("mpeg4.avi", lambda path: path.write_bytes(b""), ": is empty (0 bytes); get the file again"),
     "text": ("mpeg4.avi", lambda path: path.write_text("404 not found\n" * 50), ": not a video, or it breaks off"),
     "truncated .mp4": ("h264.mp4", cut(0.7), ": not a video, or it breaks off"),
     "truncated .avi": ("mpeg4.avi", cut(0.7), BREAKS_OFF),

@@ -1,14 +1,18 @@
 """``predict --data.path`` again: what is done is not done again, what broke off goes on, and nothing is mixed."""
 
+import json
+from hashlib import blake2b
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from datamodules import own_files
 from tests.callbacks.own_files.bright import BrightBoxes, corners, rows_of
+from tests.experiment import run, write_experiment
 from tests.lightning_modules.video.squares import picture
 
 
@@ -49,6 +53,30 @@ def test_predictions_are_not_continued_with_edited_boxes(predict, capsys):
     with pytest.raises(SystemExit):
         predict(*words)
     assert "made holds predictions with another content of boxes (" in capsys.readouterr().err
+
+
+def test_predictions_are_of_the_weights_that_they_are_named_after(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_experiment(tmp_path, max_epochs=1)
+    run("fit", "--config", "tiny.yaml")
+    Path("mine").mkdir()
+    Image.fromarray(picture((50, 40, 90, 80))).save("mine/one.png")
+    words = ("predict", "--name", "tiny", "--data.path", "mine", "--data.box=image", "--data.num_workers=0")
+    run(*words)
+    run(*words, "--ckpt_path=last")
+    run(*words, "--data.size=48")
+    folders = {path.name for path in Path("runs/tiny/predictions").iterdir()}
+    assert folders == {"mine_image", "mine_image_last", "mine_image_48_pixels"}
+    best = Path("runs/tiny/checkpoints/best.ckpt")
+    about = json.loads(Path("runs/tiny/predictions/mine_image/about.json").read_text())
+    assert about["weights"] == blake2b(best.read_bytes()).hexdigest()[:32]
+    capsys.readouterr()
+    run(*words)  # nothing is left to do
+    stored = torch.load(best, weights_only=True)
+    torch.save({**stored, "global_step": 1}, best)
+    with pytest.raises(SystemExit):
+        run(*words)
+    assert "error: runs/tiny/predictions/mine_image holds predictions with other weights (" in capsys.readouterr().err
 
 
 def test_predictions_with_boxes_are_continued_when_a_file_is_done(predict, capsys):

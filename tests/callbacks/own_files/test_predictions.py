@@ -197,6 +197,8 @@ def test_a_broken_file_keeps_the_others(predict, capsys):
         predict("--data.path", "mine")
     said = capsys.readouterr().err
     assert "3 files could not be read; the first: " in said
+    assert "note: landmarks of 31 faces in 32 frames are in" in said
+    assert "the same command continues" not in said  # nothing is left to be done
     (folder,) = Path("runs/squares/predictions").glob("*")
     assert len(rows_of(folder / "clip.mp4.csv")) == 30
     assert [row["file"] for row in rows_of(folder / "images.csv")] == ["one.png", "sub/none.jpg"]
