@@ -222,6 +222,7 @@ class Camera:
         self.expected, self.rate = 0, 25.0  # until two frames tell
 
     def __iter__(self) -> Iterator[Frame]:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # a sentence tells that there is no camera
         capture = cv2.VideoCapture(self.number)
         try:
             begun, count = self.clock(), 0
@@ -234,7 +235,7 @@ class Camera:
         finally:
             capture.release()
         if not count:
-            raise ValueError(f"camera {self.number} gives no picture; set data.init_args.path to another, or to a file")
+            raise ValueError(f"camera {self.number} gives no picture; set --data.path to another, or to a file")
 
     def trouble(self) -> str:
         """As of a `VideoFile`: a camera has no end to miss."""

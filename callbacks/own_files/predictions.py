@@ -211,8 +211,11 @@ class FilePredictions(Callback):
             torch.distributed.destroy_process_group()
             if trainer.is_global_zero:
                 self.stills.join(set())
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and counts[1]:
             note(f"landmarks of {counts[1]} faces in {counts[0]} frames are in {self.folder}")
+        elif trainer.is_global_zero and counts[0]:
+            smaller = "" if self.follower.detector is None else " (--data.long_side 1280 finds smaller ones)"
+            note(f"no face is found in {counts[0]} frames{smaller}; what there is is in {self.folder}")
         if unread and trainer.is_global_zero:
             count = "1 file" if len(unread) == 1 else f"{len(unread)} files"
             raise ValueError(f"{count} could not be read{'' if len(unread) == 1 else '; the first'}: {unread[0]}")

@@ -189,6 +189,20 @@ def test_a_camera_is_recorded_until_it_is_stopped(predict, monkeypatch):
         assert len(list(container.decode(video=0))) == 6
 
 
+def test_files_without_a_face_and_files_without_a_frame_are_told_apart(predict, capsys):
+    write_video(Path("mine/wall.mp4"), [picture()] * 4, "libx264")
+    predict("--data.path", "mine/wall.mp4")
+    said = capsys.readouterr().err
+    assert "note: no face is found in 4 frames (--data.long_side 1280 finds smaller ones); what there is is in" in said
+    Path("mine/empty.mp4").touch()
+    with pytest.raises(SystemExit):
+        predict("--data.path", "mine/empty.mp4")
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith("error: 1 file could not be read: mine/empty.mp4: is empty (0 bytes); get")
+    assert "faces in" not in said
+    assert "no face" not in said
+
+
 def test_a_broken_file_keeps_the_others(predict, capsys):
     Path("mine/broken.mp4").write_text("no video")
     Path("mine/broken.png").write_text("no image")
