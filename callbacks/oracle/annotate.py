@@ -11,7 +11,7 @@ import torch
 from rich.progress import track
 
 from callbacks.arguments import UsageError
-from callbacks.run_folder import note
+from callbacks.run_folder import counted, note
 from datamodules.markup import WFLW_98
 from datamodules.ranking import upper_half
 from lightning_modules.video.ensemble import Ensemble
@@ -69,9 +69,10 @@ def annotate_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
         for subset, chosen in (("easy", ~hard), ("hard", hard)):
             videos = sorted(name for name, listed in zip(variances, chosen, strict=True) if listed)
             (out / f"{subset}_video_IDs.txt").write_text("".join(f"{name}\n" for name in videos))
-        note(f"{len(variances)} videos are in {out}, annotated as WFLW-V is")
+        note(f"annotation of {counted(len(variances), 'video')}, as WFLW-V's, is in {out}")
     if left_out:
-        raise ValueError(f"{len(left_out)} of {len(names)} videos are left out; the first: {left_out[0]}")
+        first = "" if len(left_out) == 1 else "; the first"
+        raise ValueError(f"{len(left_out)} of {counted(len(names), 'video')} left out{first}: {left_out[0]}")
 
 
 def _check_markup(ensemble: Ensemble) -> None:
@@ -125,7 +126,7 @@ def rank_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
             sums.setdefault(video, []).extend(values[kept].tolist())
     names, _ = data.test_videos(sorted(sums))
     _write_ranking(out, {name: float(np.mean(sums[video])) for name, video in zip(names, sorted(sums), strict=True)})
-    note(f"{len(sums)} videos are ranked in {out}")
+    note(f"the ranking of {counted(len(sums), 'video')} is in {out}")
 
 
 def _write_ranking(path: Path, variances: Mapping[str, float]) -> None:

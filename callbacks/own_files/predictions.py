@@ -19,7 +19,7 @@ from callbacks.own_files.stills import StillsTable
 from callbacks.own_files.tables import LandmarkTable
 from callbacks.ranks import from_all_ranks
 from callbacks.result_names import result_stem
-from callbacks.run_folder import RunFolder, note
+from callbacks.run_folder import RunFolder, counted, note
 from callbacks.trained_settings import Changed
 from datamodules.markup import MARKUPS
 from lightning_modules.video.filters import Filter
@@ -212,13 +212,13 @@ class FilePredictions(Callback):
             if trainer.is_global_zero:
                 self.stills.join(set())
         if trainer.is_global_zero and counts[1]:
-            note(f"landmarks of {counts[1]} faces in {counts[0]} frames are in {self.folder}")
+            note(f"landmarks of {counted(counts[1], 'face')} in {counted(counts[0], 'frame')} are in {self.folder}")
         elif trainer.is_global_zero and counts[0]:
             smaller = "" if self.follower.detector is None else " (--data.long_side 1280 finds smaller ones)"
-            note(f"no face is found in {counts[0]} frames{smaller}; what there is is in {self.folder}")
+            note(f"no face is found in {counted(counts[0], 'frame')}{smaller}; what there is is in {self.folder}")
         if unread and trainer.is_global_zero:
-            count = "1 file" if len(unread) == 1 else f"{len(unread)} files"
-            raise ValueError(f"{count} could not be read{'' if len(unread) == 1 else '; the first'}: {unread[0]}")
+            first = "" if len(unread) == 1 else "; the first"
+            raise ValueError(f"{counted(len(unread), 'file')} could not be read{first}: {unread[0]}")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keep what is written, to be continued; of a camera it is all there is."""
@@ -231,7 +231,8 @@ class FilePredictions(Callback):
         for table in set(self.tables.values()):
             table.close(finished=live)
         if self.frames:
-            note(f"{self.frames} frames are in {self.folder}{'' if live else '; the same command continues'}")
+            done = counted(self.frames, "frame")
+            note(f"{done} done, in {self.folder}{'' if live else '; the same command continues'}")
 
 
 def _digest(path: str | Path | None) -> str | None:

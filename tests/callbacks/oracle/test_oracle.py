@@ -102,10 +102,16 @@ def test_generated_videos_are_ranked_by_the_members_variance(members, trained):
         (["--members", "one", "two"], "oracle needs --out"),
         (["--members", "one", "two", "--out", "x", "--device"], "--device takes one value"),
         (["--members", "one", "two", "--data.path", "mine", "--out", "x"], "--members: there is no run one"),
+        (["--members", "one", "two", "--out", "x"], "oracle needs videos: --data.path FOLDER, or --config data/synth"),
+        (
+            ["--members", "trained", "trainde", "--data.path", "mine", "--out", "x"],
+            r"there is no run trainde; did you mean trained\?$",
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(words, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    write_run("trained", "tests.tiny.Tiny", {"num_landmarks": 98})
     with pytest.raises(ValueError, match=sentence):
         main(words)
 
@@ -123,9 +129,7 @@ def test_videos_that_are_not_whole_are_left_out_and_the_others_done(members, tmp
     (tmp_path / "mine/text.mp4").write_text("no video")
     words = [*members, "--data.path", "mine", "--data.num_workers=0", "--data.every=1", "--out", "made"]
     for _ in range(2):  # again: what is done is not done again, the others are asked for again
-        with pytest.raises(
-            ValueError, match=r"^4 of 6 videos are left out; the first: mine/dark.mp4: no face is"
-        ) as end:
+        with pytest.raises(ValueError, match=r"^4 of 6 videos left out; the first: mine/dark.mp4: no face is") as end:
             main(words)
         assert not isinstance(end.value, UsageError)  # the status is 1
         said = capsys.readouterr().err
@@ -135,7 +139,7 @@ def test_videos_that_are_not_whole_are_left_out_and_the_others_done(members, tmp
         assert "late.mp4: no face is found in 2 of its 8 frames, first in frame 0" in said
         assert "left.mp4: no face is found in 4 of its 6 frames, first in frame 2" in said
         assert re.search(r"text.mp4.*; the video is left out, as annotation has to be whole: cut it", said)
-        assert "note: 2 videos are in made, annotated as WFLW-V is" in said
+        assert "note: annotation of 2 videos, as WFLW-V's, is in made" in said
     data = WFLWV(Path("made"), size=32, num_workers=0)
     data.setup("test")
     assert len(data.test_faces) == 12
@@ -238,7 +242,7 @@ def test_videos_whose_pixels_are_not_square_are_left_out(members, tmp_path, caps
     frames = [picture(box) for box in WHERE[:3]]
     write_video(tmp_path / "mine/usual.mp4", frames, "libx264")
     write_video(tmp_path / "mine/wide.mp4", frames, "libx264", aspect=Fraction(64, 45))
-    with pytest.raises(ValueError, match=r"^1 of 2 videos are left out; the first: mine/wide.mp4: its pixels are not"):
+    with pytest.raises(ValueError, match=r"^1 of 2 videos left out: mine/wide.mp4: its pixels are not"):
         main([*members, "--data.path", "mine", "--data.num_workers=0", "--out", "made"])
     assert "the video is left out: convert it (ffmpeg -i" in capsys.readouterr().err
     assert {path.stem for path in Path("made").glob("*/*")} == {"usual"}

@@ -60,8 +60,9 @@ def test_boxes_may_be_given(predict):
     assert {path.name for path in table.parent.iterdir()} == {"about.json", "clip.mp4.jsonl"}
 
 
-def test_whole_images_are_one_face_each(predict):
+def test_whole_images_are_one_face_each(predict, capsys):
     predict("--data.path", "mine/one.png", "--data.box", "image")
+    assert "note: landmarks of 1 face in 1 frame are in" in capsys.readouterr().err
     (table,) = Path("runs/squares/predictions").glob("*/images.csv")
     (row,) = rows_of(table)
     np.testing.assert_allclose(corners(row), found_at((50, 40, 90, 80)), atol=3.0)
