@@ -51,9 +51,9 @@ def has_begun(folder: Path) -> bool:
     )
 
 
-def run_suggestion(folder: Path) -> str:
+def run_suggestion(folder: Path, show: str = "--name {}") -> str:
     """`suggestion` of the nearest name among the runs beside a folder."""
-    return suggestion(folder.name, (path.parent.name for path in folder.parent.glob("*/config.yaml")), "--name {}")
+    return suggestion(folder.name, (path.parent.name for path in folder.parent.glob("*/config.yaml")), show)
 
 
 def usage() -> str:

@@ -54,7 +54,7 @@ def pinned_callbacks(
     if arguments.subcommand == "test":
         return [*always, Results(run, changed), RunReport(run)]
     if arguments.subcommand == "predict" and arguments.own_files:
-        return [*always, FilePredictions(run, changed, smoothing)]
+        return [*always, FilePredictions(run, changed, smoothing, checkpoint)]
     if arguments.subcommand == "predict":
         return [*always, Predictions(run, changed)]
     if arguments.subcommand == "validate":

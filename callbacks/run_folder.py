@@ -19,6 +19,11 @@ from callbacks.metrics_csv import MetricsCSV
 Settings = Mapping[str, Any]
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 face``, ``2 faces``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 @rank_zero_only
 def note(text: str) -> None:
     """Tell the user something that is no error, once however many processes there are."""

@@ -43,6 +43,7 @@ class VideoBatch(TypedDict):
     subsets: Tensor  # (V, S) bool
     video: Tensor  # (V,) int64
     frame: Tensor  # (V, T) int64
+    seconds: Tensor  # (V, T) float64, since the video's first frame
     start: Tensor  # (V,) bool, True where a video begins, so that carried state is reset
     end: Tensor  # (V,) bool, True where no frame of it is left
     shown: Tensor  # (V, T) bool, False on the padding of shorter videos

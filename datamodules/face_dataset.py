@@ -77,6 +77,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
             self.landmarks, self.visible = self._mapped(markup_map), markup_map.visible(faces.visible)
         self.perturbation: Perturbation | None = None
         self.motion: Floats | None = None  # (M, 2) of the nose about each frame of a video, in image pixels
+        self.whole: Faces | None = None  # of videos, these and the frames that do not count
         self.norms = markup.norm(self.landmarks, normalizer, 1.0, faces.box)
         self.norm_is_crop = normalizer == "crop-size"
         for row in np.flatnonzero(~(self.norms > 0)):

@@ -82,14 +82,20 @@ class VideoFile:
             self.claimed = int(stream.frames)  # how many frames its header claims, 0 where it does not say
             self.rate = float(rate) if rate else 25.0
             self.expected = self.claimed or (round(length / av.time_base * rate) if rate and length else 0)
+            self.aspect = _believed(stream.sample_aspect_ratio)
             self._ending = _Ending(container, stream, self.rate)
+
+    @property
+    def stretched(self) -> bool:
+        """Whether its pixels are no squares, so that frames are shown in others."""
+        return self.aspect != SQUARE
 
     def __iter__(self) -> Iterator[Frame]:
         first, last = None, 0.0
         self.missing, self._count = Missing(), 0
         with open_video(self.path) as container:
             stream = container.streams.video[0]
-            aspect, self._ending = stream.sample_aspect_ratio or SQUARE, _Ending(container, stream, self.rate)
+            self._ending = _Ending(container, stream, self.rate)
             for frame in self._decoded(container, stream):
                 time, number = frame.time, self._count
                 if time is None or (first is not None and time - first <= last and number):
@@ -99,7 +105,7 @@ class VideoFile:
                 first = time if first is None else first
                 last = time - first
                 self._count += 1
-                yield Frame(number, last, shown(frame, aspect))
+                yield Frame(number, last, shown(frame, self.aspect))
         if not self._count:
             raise ValueError(
                 f"{self.path}: no frame of it can be read ({self.missing.first or 'it has none'}); {AGAIN}"
@@ -180,6 +186,11 @@ class _Ending:
         return self.torn or missing > max(SHORT[0], SHORT[1] * self.length, 2 / self.rate)
 
 
+def _believed(aspect: Fraction | None) -> Fraction:
+    """The width of a pixel in heights, where that may be."""
+    return aspect if aspect and 1 / WIDEST <= aspect <= WIDEST else SQUARE
+
+
 def shown(frame: VideoFrame, aspect: Fraction) -> Image:
     """A decoded frame (H, W, 3) as players show it.
 
@@ -188,7 +199,7 @@ def shown(frame: VideoFrame, aspect: Fraction) -> Image:
         aspect: width of its pixels, in heights; one side is stretched and none shrunk, so that nothing is lost.
     """
     image = rgb_frame(frame)
-    if aspect == SQUARE or not 1 / WIDEST <= aspect <= WIDEST:
+    if aspect == SQUARE:
         return image
     width, height = round(frame.width * max(aspect, SQUARE)), round(frame.height / min(aspect, SQUARE))
     size = (height, width) if round(frame.rotation / 90) % 2 else (width, height)
@@ -211,6 +222,7 @@ class Camera:
         self.expected, self.rate = 0, 25.0  # until two frames tell
 
     def __iter__(self) -> Iterator[Frame]:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # a sentence tells that there is no camera
         capture = cv2.VideoCapture(self.number)
         try:
             begun, count = self.clock(), 0
@@ -223,7 +235,7 @@ class Camera:
         finally:
             capture.release()
         if not count:
-            raise ValueError(f"camera {self.number} gives no picture; set data.init_args.path to another, or to a file")
+            raise ValueError(f"camera {self.number} gives no picture; set --data.path to another, or to a file")
 
     def trouble(self) -> str:
         """As of a `VideoFile`: a camera has no end to miss."""

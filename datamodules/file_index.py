@@ -80,7 +80,8 @@ def list_files(folder: Path, suffixes: Sequence[str], remedy: str) -> FileList:
     found: list[tuple[str, int, int]] = []
     _collect(f"{folder}/", "", endings, (), found)
     if not found:
-        raise FileNotFoundError(f"{folder} has no file that ends in {' or '.join(suffixes)}; {remedy}")
+        ending = f" that ends in {' or '.join(suffixes)}" if all(suffixes) else ""
+        raise FileNotFoundError(f"{folder} has no file{ending}; {remedy}")
     found.sort()
     name, size, modified = zip(*found, strict=True)
     return FileList(folder, endings, np.array(name), np.array(size, np.int64), np.array(modified, np.int64))

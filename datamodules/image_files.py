@@ -84,6 +84,6 @@ def _opened(path: str) -> Iterator[PillowImage.Image]:
     except (PermissionError, IsADirectoryError) as error:
         raise type(error)(f"{path}: image cannot be opened ({error.strerror})") from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: not an image; get the file again or correct the list that names it") from error
+        raise ValueError(f"{path}: not an image; get the file again, or leave it out") from error
     except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:  # all that Pillow raises
         raise ValueError(f"{path}: image is damaged or truncated ({error}); get the file again") from error

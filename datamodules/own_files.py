@@ -17,8 +17,6 @@ from datamodules.file_sources import Source, camera_number, list_sources
 from datamodules.landmark_data import LandmarkDataModule, begin_loading
 from datamodules.unlabeled import NO_MARKUP
 
-RATES = 0.1, 1000.0  # frames a second that are believed
-
 
 class Boxes(NamedTuple):
     """Boxes of a frame that are given."""
@@ -36,7 +34,6 @@ class FileFrame:
         detected: (M, 4) boxes, where a detector has looked at it.
         given: boxes that are given, where there are such.
         expected: how many frames the file claims, 0 where it does not say.
-        rate: frames a second, by the time since the frame before.
         trouble: a sentence on what could not be read, at the end of the file.
     """
 
@@ -47,10 +44,9 @@ class FileFrame:
         detected: Floats | None = None,
         given: Boxes | None = None,
         expected: int = 0,
-        rate: float = 25.0,
         trouble: str = "",
     ) -> None:
-        self.source, self.detected, self.given, self.expected, self.rate = source, detected, given, expected, rate
+        self.source, self.detected, self.given, self.expected = source, detected, given, expected
         self.trouble = trouble
         self.last = frame is None
         self.number, self.seconds = (frame.number, frame.seconds) if frame else (-1, 0.0)
@@ -139,6 +135,13 @@ class OwnFiles(LandmarkDataModule):
         (ranks, rank), left = self._ranks(), {source.name for source in self.sources}
         return [source for source in self.files[rank::ranks] if source.name in left]
 
+    def stretched(self, source: Source) -> bool:
+        """Whether the frames of a video are shown in other pixels than the file has, because its own are no squares."""
+        try:
+            return not source.still and not self.live and VideoFile(source.path).stretched
+        except (OSError, ValueError):  # is told where it is read
+            return False
+
     def detector(self) -> FaceDetector | None:
         """What finds faces, where none are given and a frame is not one face."""
         whole = self.convention.source == "image"
@@ -185,22 +188,21 @@ class FileFrames(IterableDataset[FileFrame]):
             yield from self._of(source)
 
     def _of(self, source: Source) -> Iterator[FileFrame]:
-        trouble, before = "", None
+        trouble = ""
         try:
             if source.still:
-                yield self._with_boxes(source, image_frame(source.path), 1, 25.0)
+                yield self._with_boxes(source, image_frame(source.path), 1)
             else:
                 number = camera_number(source.path)
                 file = VideoFile(source.path) if number is None else Camera(number, time.monotonic)
                 for frame in file:
-                    yield self._with_boxes(source, frame, file.expected, rate_since(before, frame.seconds, file.rate))
-                    before = frame.seconds
+                    yield self._with_boxes(source, frame, file.expected)
                 trouble = file.trouble()
         except (OSError, ValueError) as error:
             trouble = " ".join(str(error).split())
         yield FileFrame(source, None, trouble=trouble)
 
-    def _with_boxes(self, source: Source, frame: Frame, expected: int, rate: float) -> FileFrame:
+    def _with_boxes(self, source: Source, frame: Frame, expected: int) -> FileFrame:
         """A frame with what is known of its faces."""
         first, detected, given = self.done.get(source.name, 0), None, None
         if frame.number < first:
@@ -212,13 +214,7 @@ class FileFrames(IterableDataset[FileFrame]):
             given = Boxes(np.array([[-0.5, -0.5, width - 0.5, height - 0.5]]), [0])
         elif frame.number == first or frame.number % self.every == 0:
             detected = self.detector(frame.image).boxes
-        return FileFrame(source, frame, detected, given, expected, rate)
-
-
-def rate_since(before: float | None, seconds: float, usual: float) -> float:
-    """Frames a second by the times of a frame and the one before; the usual where they do not tell; within `RATES`."""
-    rate = usual if before is None or seconds <= before else 1 / (seconds - before)
-    return float(np.clip(rate, *RATES))
+        return FileFrame(source, frame, detected, given, expected)
 
 
 def read_frame_boxes(path: Path, files: set[str]) -> dict[tuple[str, int], Boxes]:

@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 import numpy as np
 
-from datamodules.crop import landmark_box
+from datamodules.crop import Floats, landmark_box
 from datamodules.face_dataset import Read
 from datamodules.face_generator.landmarks import landmarks
-from datamodules.face_generator.motion import sample_video
+from datamodules.face_generator.motion import FRAME_RATE, sample_video
 from datamodules.face_generator.parameters import Domain, FaceParameters
 from datamodules.face_generator.render import render
 from datamodules.faces import Faces
@@ -19,6 +19,7 @@ from datamodules.synthetic import PICTURE, loose_boxes
 from datamodules.transforms import Image
 from datamodules.video_data import VideoData, checked_stride
 from datamodules.video_faces import VideoFaces
+from datamodules.video_order import Rows
 
 SUBSETS = ("easy", "hard")
 SPLITS = {"train": 2, "test": 3}  # seeds; those of `SyntheticFaces` are 0 and 1: nobody in a video is in its pictures
@@ -30,6 +31,10 @@ class GeneratedVideos(VideoFaces):
     def identity(self, row: int) -> int:
         """The frame's place in its split, which is the same at any size."""
         return _number(str(self.photograph[row])) << 32 | int(self.frame[row])
+
+    def seconds(self, rows: Rows) -> Floats:
+        """As `VideoFaces.seconds`."""
+        return self.frame[rows] / FRAME_RATE
 
 
 class SyntheticVideos(VideoData):

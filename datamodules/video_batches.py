@@ -55,6 +55,7 @@ class VideoChunks(Dataset[dict[str, Any]]):
             "index": torch.from_numpy(np.where(found, self.index[rows], -1)),
             "video": torch.tensor(videos),
             "frame": torch.arange(first, first + self.frames).expand(len(videos), -1),
+            "seconds": torch.from_numpy(np.stack([self.faces.seconds(np.array(of_video)) for of_video in rows])),
             "start": torch.full((len(videos),), first == 0),
             "end": torch.tensor([len(self.videos[video]) <= first + self.frames for video in videos]),
             "shown": torch.from_numpy(shown),

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -43,7 +42,9 @@ class VideoData(LandmarkDataModule):
         frames = cast(VideoFaces, faces)
         scored = cast(VideoFaces, frames.select(frames.scored))
         # Twice those that are read in turn: the ones read last need not be the ones read next.
-        return self._frames(scored, frames.motion(self.nose)[frames.scored], most=2 * OPEN_VIDEOS)
+        dataset = self._frames(scored, frames.motion(self.nose)[frames.scored], most=2 * OPEN_VIDEOS)
+        dataset.whole = frames
+        return dataset
 
     def _frames(self, faces: VideoFaces, motion: Floats, most: int) -> FaceDataset:
         dataset = self.crops(faces, self.reader(faces, most))
@@ -98,20 +99,13 @@ class VideoData(LandmarkDataModule):
         sampler = GroupsInSequence(chunks, self.num_workers, *self._ranks())
         return self._loader(chunks, batch_size=None, sampler=sampler)
 
-    @cached_property
-    def _test_videos(self) -> VideoFaces:
-        return self.load("test")
-
     def _whole_videos(self, split: str) -> VideoFaces:
         """Test or validation videos with the frames that do not count."""
-        if split == "test":
-            return self._test_videos
-        held_out, train = set(self._datasets["val"].faces.photograph.tolist()), self.load("train")
-        return cast(VideoFaces, train.select(np.isin(train.photograph, list(held_out))))
+        return cast(VideoFaces, self._datasets[split].whole)
 
     def test_videos(self, videos: Sequence[int]) -> tuple[list[str], NDArray[np.bool_]]:
         """Names and subsets (M, S) of these videos (M,) of a test's `VideoBatch`."""
-        faces = self._test_videos
+        faces = self._whole_videos("test")
         rows = [faces.videos()[video][0] for video in videos]
         return [str(faces.photograph[row]) for row in rows], faces.subsets[rows]
 

@@ -3,6 +3,7 @@
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ class VideoFaces(Faces):
                 "take its labels away too"
             )
 
+    def seconds(self, rows: Rows) -> Floats:
+        """When these frames (M,) of one video are shown, in seconds since its first one."""
+        return _seconds(self.path(rows[0]), int(self.length[rows[0]]))[self.frame[rows]]
+
     def motion(self, landmark: int) -> Floats:
         """How far a landmark moves from the frame before each row's to the frame after, (M, 2) in pixels of the video.
 
@@ -66,6 +71,15 @@ class VideoFaces(Faces):
             moved[rows] = points[np.minimum(np.arange(len(rows)) + 1, len(rows) - 1)]
             moved[rows] -= points[np.maximum(np.arange(len(rows)) - 1, 0)]
         return moved
+
+
+@lru_cache(maxsize=32)
+def _seconds(path: str, count: int) -> Floats:
+    video = VideoFrames(path, count)
+    try:
+        return video.seconds
+    finally:
+        video.close()
 
 
 class OpenVideos:

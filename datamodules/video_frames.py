@@ -12,6 +12,7 @@ that the file asks players for is applied, as players and OpenCV do.
 
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import NoReturn
 
 import av
@@ -19,10 +20,12 @@ import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 
+from datamodules.crop import Floats
 from datamodules.transforms import Image
 
 AGAIN = "get the file again"
 FAR = 100  # frames; to go farther ahead than this, a key frame is looked for
+USUAL_RATE = 25  # frames a second, where a file does not say
 
 
 class VideoFrames:
@@ -73,6 +76,14 @@ class VideoFrames:
             self._step()
         self._check_end()
         self._restart()
+
+    @cached_property
+    def seconds(self) -> Floats:
+        """When each frame (count,) is shown, since the first one; evenly where the file does not tell each one's."""
+        shown, _ = self._times
+        if shown:
+            return (np.array(shown) - shown[0]) * float(self._stream.time_base or 0)
+        return np.arange(self.count) / float(self._stream.average_rate or USUAL_RATE)
 
     def close(self) -> None:
         """Close the file."""
@@ -174,6 +185,8 @@ def open_video(path: str) -> InputContainer:
     except (IsADirectoryError, PermissionError) as error:
         raise ValueError(f"{path}: video cannot be opened ({error.strerror})") from error
     except av.FFmpegError as error:
+        if not Path(path).stat().st_size:
+            raise ValueError(f"{path}: is empty (0 bytes); {AGAIN}") from error
         raise ValueError(f"{path}: not a video, or it breaks off ({error.strerror}); {AGAIN}") from error
     if not container.streams.video:
         raise ValueError(f"{path}: has no pictures (no video stream); {AGAIN}")

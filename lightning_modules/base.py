@@ -47,6 +47,7 @@ class LandmarkModule(LightningModule):
         self.register_buffer("mean_shape", torch.zeros(num_landmarks, 2))
         self.markup: str | None = None  # its name; None if the checkpoint is from elsewhere
         self.trained_size: int | None = None  # side of the images trained on; None likewise
+        self.trained_box: str | None = None  # how their crops were cut; None likewise
         self.box_margins: list[float] | None = None  # about landmarks' tight boxes: `LandmarkDataModule.box_margins`
         self.step_seed: int | None = None  # of this training batch, the same on all processes; `StepSeed` sets it
         self._map_weights: Tensor | None = None
@@ -228,7 +229,7 @@ class LandmarkModule(LightningModule):
             ValueError: one sentence naming the file and the first weight that is missing, unknown or of another shape.
         """
         self.markup = checkpoint.get("markup", self.markup)
-        self.trained_size = checkpoint.get("input_size")
+        self.trained_size, self.trained_box = checkpoint.get("input_size"), checkpoint.get("box")
         self.box_margins = checkpoint.get("box_margins", self.box_margins)
         file = (self._trainer and self._trainer.ckpt_path) or "the checkpoint"
         if difference := first_difference(self.state_dict(), checkpoint["state_dict"]):

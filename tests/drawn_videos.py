@@ -23,16 +23,20 @@ VIDEOS_300VW = {"001": 12, "002": 7, "009": 9, "114": 8, "203": 5, "410": 6, "41
 VIDEOS_WFLW_V = {"-a_B3": "easy", "Zz0": "hard", "k9-Q": "hard"}
 
 
-def write_video(path, images, codec="mpeg4", b_frames=0, key_every=12):
-    """A video of RGB images (H, W, 3)."""
+def write_video(path, images, codec="mpeg4", b_frames=0, key_every=12, ticks=None, aspect=None):
+    """A video of RGB images (H, W, 3), a 25th of a second each, or at these times in 25ths; ``aspect`` is of pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.gop_size, stream.max_b_frames, stream.bit_rate = key_every, b_frames, 4_000_000
-        for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts = ticks[number] if ticks else number
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
 

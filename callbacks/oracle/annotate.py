@@ -11,7 +11,7 @@ import torch
 from rich.progress import track
 
 from callbacks.arguments import UsageError
-from callbacks.run_folder import note
+from callbacks.run_folder import counted, note
 from datamodules.markup import WFLW_98
 from datamodules.ranking import upper_half
 from lightning_modules.video.ensemble import Ensemble
@@ -41,10 +41,18 @@ def annotate_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
         raise UsageError(f"{data.path} has two videos of one name in different folders; rename one")
     variances = _read_ranking(out / "ranking.csv")
     data.sources = [source for source in data.sources if names[source.name] not in variances]
-    oracle, left_out = Oracle(ensemble, data.convention, data.size), []
+    oracle, left_out = Oracle(ensemble, data.convention, data.size), list[str]()
+    for source in [source for source in data.sources if data.stretched(source)]:
+        data.sources.remove(source)
+        left_out.append(
+            f"{source.path}: its pixels are not square, of which WFLW-V's format knows nothing; the video is left out: "
+            "convert it (ffmpeg -i OLD.mp4 -vf scale=iw*sar:ih,setsar=1 NEW.mp4)"
+        )
+        note(left_out[-1])
     for item in track(data.predict_dataloader(), "frames"):
         if not item.last:
-            oracle(item.pixels.numpy(), item.detected if item.given is None else item.given.box)
+            given = item.given is not None
+            oracle(item.pixels.numpy(), item.given.box if given else item.detected, given)
             continue
         found = [frame for frame in oracle.frames if frame is not None]
         if sentence := _trouble(item, oracle):
@@ -61,9 +69,10 @@ def annotate_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
         for subset, chosen in (("easy", ~hard), ("hard", hard)):
             videos = sorted(name for name, listed in zip(variances, chosen, strict=True) if listed)
             (out / f"{subset}_video_IDs.txt").write_text("".join(f"{name}\n" for name in videos))
-        note(f"{len(variances)} videos are in {out}, annotated as WFLW-V is")
+        note(f"annotation of {counted(len(variances), 'video')}, as WFLW-V's, is in {out}")
     if left_out:
-        raise ValueError(f"{len(left_out)} of {len(names)} videos are left out; the first: {left_out[0]}")
+        first = "" if len(left_out) == 1 else "; the first"
+        raise ValueError(f"{len(left_out)} of {counted(len(names), 'video')} left out{first}: {left_out[0]}")
 
 
 def _check_markup(ensemble: Ensemble) -> None:
@@ -117,7 +126,7 @@ def rank_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
             sums.setdefault(video, []).extend(values[kept].tolist())
     names, _ = data.test_videos(sorted(sums))
     _write_ranking(out, {name: float(np.mean(sums[video])) for name, video in zip(names, sorted(sums), strict=True)})
-    note(f"{len(sums)} videos are ranked in {out}")
+    note(f"the ranking of {counted(len(sums), 'video')} is in {out}")
 
 
 def _write_ranking(path: Path, variances: Mapping[str, float]) -> None:

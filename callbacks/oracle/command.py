@@ -38,6 +38,11 @@ def main(words: Sequence[str]) -> None:
         raise UsageError("oracle needs --out: a folder for videos of your own, a .csv for the ranking of a dataset")
     if len(device := own.get("--device", (None,))) != 1:
         raise UsageError("--device takes one value: cpu, cuda or cuda:1")
+    known = {option_key(option) for option in others}
+    if not known & {"--data.path", "--config", "-c"}:
+        raise UsageError(
+            "oracle needs videos: --data.path FOLDER, or --config data/synthetic_videos.yaml or another set's"
+        )
     typed = [word for option in others for word in option]
     arguments = Arguments.read(["oracle", *typed])
 
@@ -50,7 +55,6 @@ def main(words: Sequence[str]) -> None:
     place = read_device(device[0])
     ensemble, box = read_ensemble(members, arguments.runs, last="--last" in own)
     ensemble.to(place)
-    known = {option_key(option) for option in others}
     crops = {"size": ensemble.trained_size, "box": box}
     typed += [f"--data.init_args.{key}={value}" for key, value in crops.items() if f"--data.{key}" not in known]
     data, _ = read_data(Arguments.read(["oracle", *typed]))

@@ -25,7 +25,7 @@ def read_ensemble(members: Sequence[str], runs: Path, last: bool) -> tuple[Ensem
     for member in members:
         folder = Path(member) if Path(member, "config.yaml").is_file() else runs / member
         if not (folder / "config.yaml").is_file():
-            raise UsageError(f"--members: there is no run {member}{run_suggestion(folder)}")
+            raise UsageError(f"--members: there is no run {member}{run_suggestion(folder, '{}')}")
         read.append(read_model(folder, last))
     boxes = [str(stored.get("box", "landmarks-1.2")) for _, stored in read]
     if len(set(boxes)) > 1:

@@ -19,7 +19,7 @@ from callbacks.own_files.stills import StillsTable
 from callbacks.own_files.tables import LandmarkTable
 from callbacks.ranks import from_all_ranks
 from callbacks.result_names import result_stem
-from callbacks.run_folder import RunFolder, note
+from callbacks.run_folder import RunFolder, counted, note
 from callbacks.trained_settings import Changed
 from datamodules.markup import MARKUPS
 from lightning_modules.video.filters import Filter
@@ -43,18 +43,20 @@ class FilePredictions(Callback):
         run: the run's folder.
         changed: what is done otherwise than in training (`result_changes`).
         smoothing: a filter on the landmarks of videos, or None.
+        checkpoint: the weights; None where they are untrained. The trainer does not know them yet when it sets up.
     """
 
-    def __init__(self, run: RunFolder, changed: Changed, smoothing: Filter | None) -> None:
-        self.run, self.changed, self.smoothing = run, changed, smoothing
+    def __init__(self, run: RunFolder, changed: Changed, smoothing: Filter | None, checkpoint: str | None) -> None:
+        self.run, self.changed, self.smoothing, self.checkpoint = run, changed, smoothing, checkpoint
         self.frames = self.faces = 0
+        self.running = False
         self.unread: list[str] = []  # sentences on files of which nothing could be read
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Find what was written before; the frames that are left are read from then on."""
         data = trainer.datamodule
-        stored = read_checkpoint(Path(trainer.ckpt_path)) if trainer.ckpt_path else {}
-        stem = result_stem(self.run, data, trainer.ckpt_path, stored.get("input_size"), self.changed)
+        stored = read_checkpoint(Path(self.checkpoint)) if self.checkpoint else {}
+        stem = result_stem(self.run, data, self.checkpoint, stored.get("input_size"), self.changed)
         self.folder = Path(data.out or self.run.path / "predictions" / stem)
         self._check_about(trainer)
         rank, ranks, stills = trainer.global_rank, trainer.world_size, {s.name for s in data.sources if s.still}
@@ -85,17 +87,17 @@ class FilePredictions(Callback):
         """Refuse to continue with other files or weights."""
         data, path = trainer.datamodule, self.folder / ABOUT
         smoothing = self.smoothing.title if self.smoothing else None
-        about = {"path": str(Path(data.path).absolute()), "weights": _digest(trainer.ckpt_path), "smoothing": smoothing}
+        about = {"path": str(Path(data.path).absolute()), "weights": _digest(self.checkpoint), "smoothing": smoothing}
         about |= {"boxes": data.boxes and str(data.boxes), "box": data.box, "size": data.size}
         about |= {key: getattr(data, key) for key in ("every", "threshold", "long_side")}
         about["content of boxes"] = _digest(data.boxes)
         if path.is_file():
             before = json.loads(path.read_text())
-            other = [key for key in about if before.get(key) != about[key]]
-            if other:
+            if other := [key for key in about if before.get(key) != about[key]]:
+                what = "other weights" if other[0] == "weights" else f"another {other[0]}"
                 raise UsageError(
-                    f"{self.folder} holds predictions with another {other[0]} ({before.get(other[0])}, now "
-                    f"{about[other[0]]}); delete it, or give another folder as --data.out"
+                    f"{self.folder} holds predictions with {what} ({before.get(other[0])}, now {about[other[0]]}); "
+                    "delete it, or give another folder as --data.out"
                 )
         elif trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -115,11 +117,15 @@ class FilePredictions(Callback):
         detector = data.detector()  # of this process, which looks again where a face is in doubt
         look = None if detector is None else lambda image: detector(image).boxes
         self.follower = Follower(pl_module, data.convention, data.size, self.smoothing, detector=look)
+        if pl_module.box_margins and self.follower.finder.margins is None and data.boxes is None:
+            note(
+                f"crops are drawn about landmarks, as box {data.box} says, without the margins of the training's boxes"
+            )
         self.source = ""  # of which a frame was read last
         self.overlay: OverlayVideo | None = None
         self.before: Any = iter(())
         self.last: list[Face] = []
-        self.known = 0
+        self.known, self.running = 0, True
         self.bar.start()
 
     def on_predict_batch_start(
@@ -131,7 +137,7 @@ class FilePredictions(Callback):
             return
         if batch.number == 0:
             self._begin(batch)
-        self.follower.rate, image = batch.rate, batch.pixels.numpy()
+        self.follower.seconds, image = batch.seconds, batch.pixels.numpy()
         if batch.number < trainer.datamodule.done.get(batch.source.name, 0):
             _, faces = next(self.before, (0, []))
             self.last, self.known = faces, max([self.known, *(face.identity + 1 for face in faces)])
@@ -197,6 +203,7 @@ class FilePredictions(Callback):
             ValueError: some files could not be read; the others are done.
         """
         self.bar.stop()
+        self.running = False
         counts = np.sum(from_all_ranks([(self.frames, self.faces)]), axis=0).tolist()
         unread = from_all_ranks(self.unread)  # from here on no process writes
         if trainer.world_size > 1:
@@ -204,14 +211,18 @@ class FilePredictions(Callback):
             torch.distributed.destroy_process_group()
             if trainer.is_global_zero:
                 self.stills.join(set())
-        if trainer.is_global_zero:
-            note(f"landmarks of {counts[1]} faces in {counts[0]} frames are in {self.folder}")
+        if trainer.is_global_zero and counts[1]:
+            note(f"landmarks of {counted(counts[1], 'face')} in {counted(counts[0], 'frame')} are in {self.folder}")
+        elif trainer.is_global_zero and counts[0]:
+            smaller = "" if self.follower.detector is None else " (--data.long_side 1280 finds smaller ones)"
+            note(f"no face is found in {counted(counts[0], 'frame')}{smaller}; what there is is in {self.folder}")
         if unread and trainer.is_global_zero:
-            raise ValueError(f"{len(unread)} files could not be read; the first: {unread[0]}")
+            first = "" if len(unread) == 1 else "; the first"
+            raise ValueError(f"{counted(len(unread), 'file')} could not be read{first}: {unread[0]}")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keep what is written, to be continued; of a camera it is all there is."""
-        if not hasattr(self, "overlay"):
+        if not self.running:
             return
         self.bar.stop()
         live = trainer.datamodule.live
@@ -220,7 +231,8 @@ class FilePredictions(Callback):
         for table in set(self.tables.values()):
             table.close(finished=live)
         if self.frames:
-            note(f"{self.frames} frames are in {self.folder}{'' if live else '; the same command continues'}")
+            done = counted(self.frames, "frame")
+            note(f"{done} done, in {self.folder}{'' if live else '; the same command continues'}")
 
 
 def _digest(path: str | Path | None) -> str | None:

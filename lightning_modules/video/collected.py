@@ -18,6 +18,7 @@ class Video(NamedTuple):
     """T frames of a video, on the CPU; landmarks and normaliser in pixels of the video."""
 
     frame: Tensor  # (T,) int64
+    seconds: Tensor  # (T,) float64, since the first one
     valid: Tensor  # (T,) bool, whether it counts
     norm: Tensor  # (T,)
     truth: Tensor  # (T, N, 2)
@@ -28,7 +29,7 @@ class Video(NamedTuple):
         if method in self.found:
             return self.found[method]
         smoothing = next(each for each in filters if each.title == method)
-        return torch.from_numpy(smoothing(self.found[ALONE].numpy().astype(np.float64))).float()
+        return torch.from_numpy(smoothing(self.found[ALONE].numpy().astype(np.float64), self.seconds.numpy())).float()
 
 
 class CollectedVideos:
@@ -52,10 +53,10 @@ class CollectedVideos:
         scale = torch.linalg.det(crop[..., :2]).abs().sqrt()  # pixels of the video per crop pixel
         in_video = {key: in_image(self.module.in_data_markup(points), crop).cpu() for key, points in found.items()}
         truth, norm = in_image(batch["landmarks"], crop).cpu(), (batch["norm"] * scale).cpu()
-        frame, shown, valid = (batch[key].cpu() for key in ("frame", "shown", "valid"))
+        frame, seconds, shown, valid = (batch[key].cpu() for key in ("frame", "seconds", "shown", "valid"))
         for row, video in enumerate(batch["video"].tolist()):
             kept = shown[row]
-            columns = (column[row, kept] for column in (frame, valid, norm, truth))
+            columns = (column[row, kept] for column in (frame, seconds, valid, norm, truth))
             landmarks = {method: points[row, kept] for method, points in in_video.items()}
             self._parts.setdefault(video, []).append(Video._make([*columns, landmarks]))
 

@@ -10,6 +10,8 @@ from lightning_modules.base import LandmarkModule, LandmarkPrediction
 from lightning_modules.heatmaps import barycentre
 from lightning_modules.metrics import face_sizes
 
+ALIKE = 0.1  # sides of a face by which boxes may differ of models that see faces cut alike
+
 
 class Opinions(NamedTuple):
     """What the members say together of B faces."""
@@ -42,7 +44,8 @@ class Ensemble(LandmarkModule):
                 raise ValueError(f"models of an ensemble differ in {what}: {', '.join(map(str, values))}")
         super().__init__(first.num_landmarks)
         self.members = nn.ModuleList(members)
-        self.markup, self.trained_size = first.markup, first.trained_size
+        self.markup, self.trained_size, self.trained_box = first.markup, first.trained_size, first.trained_box
+        self.box_margins = _mean_margins(members)
 
     def opinions(self, image: Tensor) -> Opinions:
         """What is said of images (B, 3, H, W), which may be on another device; on the CPU, where boxes are made."""
@@ -57,6 +60,19 @@ class Ensemble(LandmarkModule):
         landmarks, variance = self.opinions(image)
         sure = 1 / (1 + 100 * variance.sqrt())
         return LandmarkPrediction(landmarks, sure.unsqueeze(1).expand(-1, self.num_landmarks))
+
+
+def _mean_margins(members: Sequence[LandmarkModule]) -> list[float] | None:
+    """The margins (4,) of training's boxes; members differ a little, as each has held out other faces."""
+    known = [member.box_margins or [0.0] * 4 for member in members]
+    columns = list(zip(*known, strict=True))
+    if max(max(column) - min(column) for column in columns) > ALIKE:
+        told = ", ".join(str([round(each, 2) for each in member]) for member in known)
+        raise ValueError(
+            "models of an ensemble were trained with boxes that lie otherwise about landmarks (left, top, right and "
+            f"bottom edges, in sides of the face outwards: {told}); name runs whose faces were cut alike"
+        )
+    return [sum(column) / len(column) for column in columns] if any(map(any, known)) else None
 
 
 def _centres(member: Any, prediction: LandmarkPrediction, side: int) -> Tensor:

@@ -62,8 +62,8 @@ def _from_its_rank(collected: CollectedVideos, name: int) -> Video:
     counts = shared(counts)
     if int(counts.argmax()) != trainer.global_rank:
         own = None  # or it has the first chunk alone, which a rank without videos gets
-    shapes = [(), (), (), *[(trainer.datamodule.num_landmarks, 2)] * (1 + len(collected.tested))]
+    shapes = [(), (), (), (), *[(trainer.datamodule.num_landmarks, 2)] * (1 + len(collected.tested))]
     empty = [torch.zeros(int(counts.max()), *shape) for shape in shapes]
-    frame, valid, norm, truth, *found = map(shared, empty if own is None else [*own[:-1], *own.found.values()])
+    frame, seconds, valid, norm, truth, *found = map(shared, empty if own is None else [*own[:-1], *own.found.values()])
     landmarks = {method: points.float() for method, points in zip(collected.tested, found, strict=True)}
-    return Video(frame.long(), valid > 0.5, norm.float(), truth.float(), landmarks)
+    return Video(frame.long(), seconds, valid > 0.5, norm.float(), truth.float(), landmarks)

@@ -1,7 +1,8 @@
 """Filters that smooth the landmarks of a video after they were found; they look at no image.
 
 Letters: T frames, N landmarks. Points are (x, y) in pixels of the video: in those of a crop that moves with the face a
-filter would smooth the crop's motion too.
+filter would smooth the crop's motion too. Frames need not come at an even rate: a filter whose parameters are in Hz
+goes by each frame's own time.
 """
 
 import math
@@ -9,13 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter, savgol_coeffs
 
 Points = NDArray[np.float64]
-Step = Callable[[Points], Points]
+Times = NDArray[np.float64]
+Step = Callable[[Points, float], Points]
+RATE = 25.0  # frames a second, where nobody says when they are
 
 
 @dataclass(frozen=True)
@@ -23,18 +27,18 @@ class Filter(ABC):
     """Smooths landmarks as they come: what it says of a frame depends on this frame and those before it."""
 
     @abstractmethod
-    def start(self, rate: float = 25.0) -> Step:
-        """Begin a video of so many frames a second: a function of the points (N, 2) of its next frame."""
+    def start(self) -> Step:
+        """Begin a video: a function of the points (N, 2) of its next frame and of that frame's time in seconds."""
 
     @property
     @abstractmethod
     def title(self) -> str:
         """Name with parameters."""
 
-    def __call__(self, points: Points, rate: float = 25.0) -> Points:
-        """The points (T, N, 2) of a whole video, smoothed frame after frame."""
-        step = self.start(rate)
-        return np.stack([step(frame) for frame in points])
+    def __call__(self, points: Points, seconds: Times | None = None) -> Points:
+        """The points (T, N, 2) of a whole video, smoothed frame after frame; its times (T,), or an even `RATE`."""
+        step, times = self.start(), np.arange(len(points)) / RATE if seconds is None else seconds
+        return np.stack([step(frame, float(time)) for frame, time in zip(points, times, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -59,17 +63,17 @@ class MovingAverage(Filter):
         """As in the paper."""
         return f"EMA {self.weight:g}"
 
-    def start(self, rate: float = 25.0) -> Step:
+    def start(self) -> Step:
         """See `Filter`; the first frame is said as it is found."""
         said: list[Points] = []
 
-        def step(points: Points) -> Points:
+        def step(points: Points, seconds: float) -> Points:
             said[:] = [(1 - self.weight) * points + self.weight * (said[0] if said else points)]
             return said[0]
 
         return step
 
-    def __call__(self, points: Points, rate: float = 25.0) -> Points:
+    def __call__(self, points: Points, seconds: Times | None = None) -> Points:
         """As `Filter`, at once."""
         smoothed, _ = lfilter([1 - self.weight], [1, -self.weight], points, axis=0, zi=self.weight * points[:1])
         return np.asarray(smoothed)
@@ -101,11 +105,11 @@ class SavitzkyGolay(Filter):
         """With frames and order."""
         return f"Savitzky-Golay {self.window}, {self.order}"
 
-    def start(self, rate: float = 25.0) -> Step:
+    def start(self) -> Step:
         """See `Filter`."""
         last: list[Points] = []
 
-        def step(points: Points) -> Points:
+        def step(points: Points, seconds: float) -> Points:
             last[:] = [*last, points][-self.window :]
             return np.tensordot(_end_weights(len(last), min(self.order, len(last) - 1)), np.stack(last), 1)
 
@@ -150,23 +154,26 @@ class OneEuro(Filter):
         """With its two parameters."""
         return f"One Euro {self.minimum:g} Hz, {self.beta:g}"
 
-    def start(self, rate: float = 25.0) -> Step:
+    def start(self) -> Step:
         """See `Filter`."""
-        said: list[Points] = []  # points and speeds of the frame before, and the points found in it
+        said: list[Any] = []  # points and speeds of the frame before, the points found in it, and its time
 
-        def kept(cutoff: float | Points) -> Points:
-            turn = 2 * math.pi * np.asarray(cutoff) / rate
-            return turn / (turn + 1)
-
-        def step(points: Points) -> Points:
+        def step(points: Points, seconds: float) -> Points:
             if not said:
-                said[:] = [points, np.zeros_like(points), points]
+                said[:] = [points, np.zeros_like(points), points, seconds]
                 return points
-            before, speed, found = said
+            before, speed, found, time = said
+            passed = max(seconds - time, 0.0)
+
+            def gain(cutoff: float | Points) -> Points:
+                """A second's share of what is new; of a frame it is this times ``passed``, which may be 0."""
+                turn = 2 * math.pi * np.asarray(cutoff)
+                return turn / (1 + turn * passed)
+
             face = math.sqrt(float(np.prod(np.ptp(points, axis=0)))) or 1.0
-            speed = speed + kept(self.speed_cutoff) * ((points - found) * (rate / face) - speed)
-            smoothed = before + kept(self.minimum + self.beta * np.abs(speed)) * (points - before)
-            said[:] = [smoothed, speed, points]
+            speed = speed + gain(self.speed_cutoff) * ((points - found) / face - passed * speed)
+            smoothed = before + passed * gain(self.minimum + self.beta * np.abs(speed)) * (points - before)
+            said[:] = [smoothed, speed, points, seconds]
             return smoothed
 
         return step

@@ -1,7 +1,8 @@
 """Landmarks of faces in a single image, and which boxes can be those of a face.
 
 Three kinds of boxes: a *detection* is tight about brows, chin and ears, whatever the module's landmarks are; a *face's*
-box is tight about its landmarks; and crops are made of *training's* boxes, which a dataset may bring itself.
+box is tight about its landmarks; and crops are made of *training's* boxes, which a dataset may bring itself. Whoever
+asks for crops about landmarks, of a module whose training's boxes were a dataset's, means faces' boxes instead.
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from datamodules.box_margins import longer_side, margins, mean_face, widened
-from datamodules.crop import BoxConvention, Floats, landmark_box, transform
+from datamodules.crop import BoxConvention, Floats, box_convention, landmark_box, transform
 from lightning_modules.video.cutting import cut_faces
 
 if TYPE_CHECKING:  # it uses this room itself
@@ -32,13 +33,17 @@ class Finder:
 
     Args:
         module: finds landmarks in crops.
-        convention: how training's boxes become crops.
+        convention: how training's boxes become crops, or faces' boxes where it is about landmarks and the training's
+            was not.
         size: side of the crops.
     """
 
     def __init__(self, module: "LandmarkModule", convention: BoxConvention, size: int) -> None:
         self.module, self.convention, self.size = module, convention, size
         self._mean_face = mean_face(module.markup)
+        trained = box_convention(module.trained_box).source if module.trained_box else convention.source
+        others = trained == "provided" and convention.source == "landmarks"
+        self.margins = None if others or module.box_margins is None else np.array(module.box_margins)
 
     def tight(self, detected: Floats) -> Floats:
         """Where the faces' boxes (M, 4) should be of detections (M, 4): themselves, where it is not known."""
@@ -51,9 +56,8 @@ class Finder:
         return widened(box, margins(mean.tight, mean.detected)) if mean else box
 
     def as_trained(self, boxes: Floats) -> Floats:
-        """Training's boxes (M, 4) of faces' boxes (M, 4)."""
-        learned = self.module.box_margins
-        return boxes if learned is None else widened(boxes, np.array(learned))
+        """The boxes (M, 4) that crops are made of, of faces' boxes (M, 4)."""
+        return boxes if self.margins is None else widened(boxes, self.margins)
 
     def crops(self, image: NDArray[np.uint8], boxes: Floats) -> tuple[Floats, torch.Tensor]:
         """As `cut_faces`, of training's boxes (M, 4), on the module's device."""

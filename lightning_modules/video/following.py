@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # it uses this room itself
 SAME, SURE = 0.2, 0.5  # intersections over unions of boxes from which on they may be of one face, and are
 MISSED = 3  # looks in a row without a face after which it is lost, or not looked for any more
 PATIENCE = 50  # frames for which a lost face may come back as itself
+SOON, LATER = (0, 1, 2), (4, 8, 16, 32)  # frames after a loss in which it is looked for: fewer and fewer, then no more
 
 
 class Face(NamedTuple):
@@ -60,8 +61,8 @@ class _Lost:
     """A face that is not there any more."""
 
     box: Floats  # as a detector would have given it
-    sought: bool  # at once: it was lost between two looks
-    frames: int = 0  # since
+    sought: tuple[int, ...]  # frames since then in which it is looked for
+    frames: int = 0  # since then
 
 
 @dataclass
@@ -71,8 +72,9 @@ class Follower:
     A face is cut out by its landmarks in the frame before, so that a detector is needed only now and then: to find new
     faces, and to notice those that have gone, as a network finds landmarks where there is no face too. What a look
     misses is looked for in the frames that follow, and lost after three looks; so is what is lost otherwise, because
-    its landmarks grow or shrink together at once or leave the image. Of a missed face and a detection within its size
-    the face has moved fast. A lost one that comes back near that place within two seconds is the same face. Both begin
+    its landmarks grow or shrink together at once or leave the image. A lost face is looked for again 4, 8, 16 and 32
+    frames later, which costs no more however long it stays away. Of a missed face and a detection within its size the
+    face has moved fast. A lost one that comes back near that place within two seconds is the same face. Both begin
     cold.
 
     Args:
@@ -80,7 +82,7 @@ class Follower:
         convention: how a box becomes a crop.
         size: side of the crops.
         smoothing: a filter on each face's landmarks, or None.
-        rate: frames a second, for the filter.
+        seconds: the next frame's time, for the filter.
         detector: the boxes (M, 4) of all faces of an image, asked where a face is in doubt; without one, that waits
             for the next frame that comes with detections.
     """
@@ -89,7 +91,7 @@ class Follower:
     convention: BoxConvention
     size: int
     smoothing: Filter | None = None
-    rate: float = 25.0
+    seconds: float = 0.0
     detector: Callable[[NDArray[np.uint8]], Floats] | None = None
     _followed: dict[int, _Followed] = field(default_factory=dict)
     _lost: dict[int, _Lost] = field(default_factory=dict)
@@ -97,7 +99,7 @@ class Follower:
 
     def __post_init__(self) -> None:
         self._tracker = Tracker(self.module)
-        self._finder = Finder(self.module, self.convention, self.size)
+        self.finder = Finder(self.module, self.convention, self.size)
 
     def restart(self) -> None:
         """Begin another video."""
@@ -108,7 +110,7 @@ class Follower:
         """Go on after a frame with these faces, of a video in which there have been so many: all begin cold."""
         self.restart()
         for face in faces:
-            self._begin(face.identity, face.box, self._finder.detection_about(face.box))
+            self._begin(face.identity, face.box, self.finder.detection_about(face.box))
         self._next = known
 
     def __call__(self, image: NDArray[np.uint8], detected: Floats | None) -> list[Face]:
@@ -129,15 +131,15 @@ class Follower:
             return []
         names = list(self._followed)
         boxes = np.array([self._followed[name].box for name in names])
-        landmarks, confidence = self._track(image, names, self._finder.as_trained(boxes))
+        landmarks, confidence = self._track(image, names, self.finder.as_trained(boxes))
         faces = []
         for name, points, sure in zip(names, landmarks, confidence, strict=True):
             box, followed = landmark_box(points), self._followed[name]
             if gone(box, followed.box, image.shape):
-                self._lose(name, sought=followed.seen)
+                self._lose(name, (*SOON, *LATER) if followed.seen else ())
                 continue
             followed.box, followed.seen = box, True
-            shown = followed.smooth(points) if followed.smooth else points
+            shown = followed.smooth(points, self.seconds) if followed.smooth else points
             faces.append(Face(name, box, shown, sure))
         given_up = self._doubles()
         return [face for face in faces if face.identity not in given_up]
@@ -162,7 +164,7 @@ class Follower:
         faces = []
         for name, box, points, sure in zip(names, boxes, landmarks, confidence, strict=True):
             smooth = self._followed[name].smooth
-            faces.append(Face(name, box, smooth(points) if smooth else points, sure))
+            faces.append(Face(name, box, smooth(points, self.seconds) if smooth else points, sure))
         return faces
 
     def alone(self, image: NDArray[np.uint8], boxes: Floats, refined: int = REFINED) -> list[Face]:
@@ -176,14 +178,14 @@ class Follower:
         """
         if not len(boxes):
             return []
-        found = self._finder.of_photograph(image, boxes, refined) if refined else None
-        columns = found or (boxes, *self._finder.found(image, boxes))
+        found = self.finder.of_photograph(image, boxes, refined) if refined else None
+        columns = found or (boxes, *self.finder.found(image, boxes))
         return [Face(i, *each) for i, each in enumerate(zip(*columns, strict=True))]
 
     def _in_doubt(self) -> bool:
-        """Whether a face was missed by the last look, or lost within the last frames."""
+        """Whether a face was missed by the last look, or is lost and it is time to look for it."""
         missed = any(followed.missed for followed in self._followed.values())
-        return missed or any(lost.sought and lost.frames < MISSED for lost in self._lost.values())
+        return missed or any(lost.frames in lost.sought for lost in self._lost.values())
 
     def _meet(self, image: NDArray[np.uint8], detected: Floats) -> None:
         """Take up faces that are new, back or have moved fast, and count those missed."""
@@ -194,7 +196,7 @@ class Follower:
             self._followed[name].missed = 0
         new = np.array([box for column, box in enumerate(detected) if column not in met.values()]).reshape(-1, 4)
         near = {column: missed[row] for row, column in matched(distances(self._expected(missed), new), 1).items()}
-        settled = self._finder.settled(image, new) if len(new) else new
+        settled = self.finder.settled(image, new) if len(new) else new
         for column, (box, detection) in enumerate(zip(settled, new, strict=True)):
             known = list(self._followed)
             overlap = dict(zip(known, overlaps(box[None], self._boxes(known))[0].tolist(), strict=True))
@@ -208,7 +210,7 @@ class Follower:
         for name in missed:
             self._followed[name].missed += 1
             if self._followed[name].missed >= MISSED:
-                self._lose(name, sought=False)
+                self._lose(name, LATER)
 
     def _meet_again(self, name: int, box: Floats, detection: Floats, cold: bool) -> None:
         """Go on with a face that is followed in the box of its detection, unless it is there already."""
@@ -219,7 +221,7 @@ class Follower:
             self._followed[name].missed, self._followed[name].detection = 0, margins(box, detection)
 
     def _begin(self, name: int, box: Floats, detection: Floats) -> None:
-        smooth = self.smoothing.start(self.rate) if self.smoothing else None
+        smooth = self.smoothing.start() if self.smoothing else None
         self._followed[name] = _Followed(box, smooth, margins(box, detection))
 
     def _recognised(self, detection: Floats) -> int:
@@ -242,7 +244,7 @@ class Follower:
         self._next += 1
         return self._next - 1
 
-    def _lose(self, name: int, sought: bool) -> None:
+    def _lose(self, name: int, sought: tuple[int, ...]) -> None:
         self._lost[name] = _Lost(self._expected([name])[0], sought)
         self._forget(name)
 
@@ -269,6 +271,6 @@ class Follower:
 
     def _track(self, image: NDArray[np.uint8], names: Sequence[int], boxes: Floats) -> tuple[Floats, Floats]:
         """Landmarks (M, N, 2) and confidence (M, N) of faces that are followed, in training's boxes (M, 4)."""
-        affines, crops = self._finder.crops(image, boxes)
+        affines, crops = self.finder.crops(image, boxes)
         affine = torch.from_numpy(affines).to(crops.device, torch.float32)
         return in_image_pixels(self._tracker(crops, affine, names), affines)

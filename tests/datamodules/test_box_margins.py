@@ -95,6 +95,7 @@ def test_checkpoints_have_the_margins(tmp_path, monkeypatch, own_boxes):
     assert other.box_margins is None
     other.on_load_checkpoint(stored)
     assert other.box_margins == stored["box_margins"]
+    assert other.trained_box == stored["box"] == ("provided-1.2" if own_boxes else "landmarks-1.2")
     del stored["box_margins"]  # as before they were recorded
     before = type(trained.model)(98)
     before.on_load_checkpoint(stored)

@@ -276,3 +276,9 @@ def test_a_camera_gives_frames_until_it_ends(monkeypatch):
     assert frames[0].image[0, 0].tolist() == [3, 2, 1]
     with pytest.raises(ValueError, match="camera 1 gives no picture"):
         list(Camera(1, lambda: 0.0))
+
+
+def test_a_camera_that_is_not_there_is_one_sentence(capfd):
+    with pytest.raises(ValueError, match=r"camera 77 gives no picture; set --data.path to another, or to a file"):
+        list(Camera(77, lambda: 0.0))
+    assert capfd.readouterr() == ("", "")

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from datamodules.file_sources import list_sources
+from tests.one_sentence import one_sentence
 
 WRITTEN = {"path": "/mine", "weights": "none", "every": 10}
 
@@ -59,3 +60,11 @@ def test_runs_are_left_out(tmp_path, beside):
 def test_a_run_that_is_asked_for_is_listed(tmp_path):
     make(tmp_path, "config.yaml", "metrics.csv", "test/worst.png")
     assert listed(tmp_path)[0] == ["test/worst.png"]
+
+
+def test_a_folder_without_anything_is_one_sentence(tmp_path):
+    with one_sentence(f"{tmp_path} has no file; set --data.path to an image"):
+        list_sources(str(tmp_path))
+    make(tmp_path, "a.txt", "b.txt")
+    with one_sentence(f"{tmp_path} holds no image and no video (2 other files); set --data.path to an image"):
+        list_sources(str(tmp_path))

@@ -199,6 +199,7 @@ def test_video_batches_hold_the_samples_of_single_frames():
             for key in ("image", "landmarks", "visible", "norm", "crop"):
                 assert torch.equal(batch[key][v, t], single[key])
             assert torch.equal(batch["subsets"][v], single["subsets"])
+        np.testing.assert_allclose(batch["seconds"], batch["frame"].clamp_max(5) / 25)
     assert sorted(seen) == [(video, frame) for video in range(3) for frame in range(6)]
     assert [batch["start"].tolist() for batch in batches] == [[True, True], [False, False], [True], [False]]
 

@@ -291,6 +291,20 @@ def test_a_tracker_sees_the_frames_that_do_not_count(root):
     assert [number(image[:, 20:140].permute(1, 2, 0).numpy()) for image in batch["image"][0]] == list(range(8))
 
 
+@pytest.mark.parametrize(("stage", "split"), [("test", "test"), ("validate", "val")])
+def test_labels_are_read_once(root, monkeypatch, stage, split):
+    """For the frames that count and for whole videos, which are the same though some frames do not count."""
+    loaded, load = [], W300VW.load
+    monkeypatch.setattr(W300VW, "load", lambda self, part: (loaded.append(part), load(self, part))[1])
+    monkeypatch.setattr(SomeUnscored, "unscored", {"114": "2-3", "001": "4-5", "002": "2", "009": "3"})
+    data = prepared(root, stage, kind=SomeUnscored)
+    batches = list(data.video_dataloader(2, 5, split))
+    if split == "test":
+        data.test_videos([0])
+    assert len(loaded) == 1
+    assert sum(int(batch["shown"].sum()) for batch in batches) > sum(int(batch["valid"].sum()) for batch in batches)
+
+
 def test_ranks_share_groups_of_videos(root):
     data = prepared(root)
     chunks = data.video_dataloader(2, 5).dataset

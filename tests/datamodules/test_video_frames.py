@@ -132,7 +132,7 @@ BREAKS_OFF = ("is damaged", "get the file or its labels")  # within a frame, or 
 BAD_VIDEOS = {
     "missing": ("mpeg4.avi", Path.unlink, ": video not found; get the file again"),
     "a folder": ("mpeg4.avi", folder, ": video cannot be opened (Is a directory)"),
-    "empty": ("mpeg4.avi", lambda path: path.write_bytes(b""), ": not a video, or it breaks off (Invalid data"),
+    "empty": ("mpeg4.avi", lambda path: path.write_bytes(b""), ": is empty (0 bytes); get the file again"),
     "text": ("mpeg4.avi", lambda path: path.write_text("404 not found\n" * 50), ": not a video, or it breaks off"),
     "truncated .mp4": ("h264.mp4", cut(0.7), ": not a video, or it breaks off"),
     "truncated .avi": ("mpeg4.avi", cut(0.7), BREAKS_OFF),
@@ -175,6 +175,22 @@ def test_frames_are_counted_without_decoding_them(videos, name, monkeypatch):
     for labels in (COUNT - 1, COUNT + 1):
         with pytest.raises(ValueError, match=rf"{name}: has {COUNT} frames, but labels for {labels}; get the file or"):
             VideoFrames(str(videos[name]), labels).check_count()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_times_are_those_written(videos, name):
+    np.testing.assert_allclose(VideoFrames(str(videos[name]), COUNT).seconds, np.arange(COUNT) / 25, atol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "b_frames"), [("a.mp4", 2), ("a.mkv", 0)])
+def test_times_of_an_uneven_rate_are_those_of_the_frames(tmp_path, name, b_frames):
+    ticks = np.random.default_rng(0).choice([1, 2, 9], COUNT).cumsum().tolist()
+    path = write_video(tmp_path / name, numbered(COUNT), "libx264", b_frames, ticks=ticks)
+    expected = (np.array(ticks) - ticks[0]) / 25
+    np.testing.assert_allclose(VideoFrames(str(path), COUNT).seconds, expected, atol=1.5e-3)
+    with av.open(str(path)) as container:
+        shown = [float(frame.time) for frame in container.decode(video=0)]
+    np.testing.assert_allclose(np.array(shown) - shown[0], expected, atol=1.5e-3)
 
 
 def test_a_packet_without_a_frame_is_no_frame(videos, tmp_path):

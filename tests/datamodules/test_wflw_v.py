@@ -9,7 +9,7 @@ from callbacks.arguments import CONFIGS
 from datamodules.crop import transform
 from datamodules.wflw_v import WFLWV
 from tests.drawn_faces import wflw_face
-from tests.drawn_videos import VIDEOS_WFLW_V, number, write_wflw_v
+from tests.drawn_videos import VIDEOS_WFLW_V, number, numbered, write_video, write_wflw_v
 from tests.experiment import run, write_experiment
 from tests.one_sentence import one_sentence
 
@@ -53,6 +53,20 @@ def test_frames_and_labels_go_together(drawn):
     data.setup("test")
     dataset = data.predict_dataloader().dataset
     assert [number(dataset.read(row)) for row in range(21)] == dataset.faces.frame.tolist()
+
+
+def test_batches_have_the_times_of_the_file(root):
+    """A video at an uneven rate, in chunks beside a longer one."""
+    ticks = [0, 3, 4, 10, 11, 30]
+    write_video(root / "videos/-a_B3.mp4", numbered(6), "libx264", ticks=ticks)
+    data = WFLWV(root, num_workers=0, size=64)
+    data.setup("test")
+    seconds = {0: [], 1: [], 2: []}
+    for batch in data.video_dataloader(videos_per_batch=2, frames=4):
+        for video, times, shown in zip(batch["video"].tolist(), batch["seconds"], batch["shown"], strict=True):
+            seconds[video] += times[shown].tolist()
+    assert seconds[0] == pytest.approx([tick / 25 for tick in ticks], abs=1e-3)
+    assert seconds[2] == pytest.approx([frame / 25 for frame in range(8)], abs=1e-3)
 
 
 def test_crop_is_that_of_ldeq_but_for_its_rounding(drawn):

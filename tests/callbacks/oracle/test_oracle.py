@@ -2,6 +2,7 @@
 
 import csv
 import re
+from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from datamodules import own_files
 from datamodules.synthetic_videos import SyntheticVideos
 from datamodules.wflw_v import WFLWV
 from lightning_modules.video.ensemble import Ensemble
-from tests.callbacks.own_files.test_predictions import WHERE, BrightBoxes
+from tests.callbacks.own_files.bright import WHERE, BrightBoxes
 from tests.drawn_videos import write_video
 from tests.experiment import run
 from tests.lightning_modules.video.squares import picture
@@ -101,10 +102,16 @@ def test_generated_videos_are_ranked_by_the_members_variance(members, trained):
         (["--members", "one", "two"], "oracle needs --out"),
         (["--members", "one", "two", "--out", "x", "--device"], "--device takes one value"),
         (["--members", "one", "two", "--data.path", "mine", "--out", "x"], "--members: there is no run one"),
+        (["--members", "one", "two", "--out", "x"], "oracle needs videos: --data.path FOLDER, or --config data/synth"),
+        (
+            ["--members", "trained", "trainde", "--data.path", "mine", "--out", "x"],
+            r"there is no run trainde; did you mean trained\?$",
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(words, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    write_run("trained", "tests.tiny.Tiny", {"num_landmarks": 98})
     with pytest.raises(ValueError, match=sentence):
         main(words)
 
@@ -122,9 +129,7 @@ def test_videos_that_are_not_whole_are_left_out_and_the_others_done(members, tmp
     (tmp_path / "mine/text.mp4").write_text("no video")
     words = [*members, "--data.path", "mine", "--data.num_workers=0", "--data.every=1", "--out", "made"]
     for _ in range(2):  # again: what is done is not done again, the others are asked for again
-        with pytest.raises(
-            ValueError, match=r"^4 of 6 videos are left out; the first: mine/dark.mp4: no face is"
-        ) as end:
+        with pytest.raises(ValueError, match=r"^4 of 6 videos left out; the first: mine/dark.mp4: no face is") as end:
             main(words)
         assert not isinstance(end.value, UsageError)  # the status is 1
         said = capsys.readouterr().err
@@ -134,7 +139,7 @@ def test_videos_that_are_not_whole_are_left_out_and_the_others_done(members, tmp
         assert "late.mp4: no face is found in 2 of its 8 frames, first in frame 0" in said
         assert "left.mp4: no face is found in 4 of its 6 frames, first in frame 2" in said
         assert re.search(r"text.mp4.*; the video is left out, as annotation has to be whole: cut it", said)
-        assert "note: 2 videos are in made, annotated as WFLW-V is" in said
+        assert "note: annotation of 2 videos, as WFLW-V's, is in made" in said
     data = WFLWV(Path("made"), size=32, num_workers=0)
     data.setup("test")
     assert len(data.test_faces) == 12
@@ -155,7 +160,7 @@ def test_boxes_that_are_given_serve_again_when_some_videos_are_done(members, tmp
     assert Path("made/ranking.csv").read_text().splitlines() == lines
 
 
-def write_run(name, path, options, precision=torch.float32, markup="wflw-98"):
+def write_run(name, path, options, precision=torch.float32, markup="wflw-98", **stored):
     """The folder of a run with these weights, as if they had been trained."""
     torch.manual_seed(len(name))
     folder = Path("runs", name)
@@ -166,7 +171,7 @@ def write_run(name, path, options, precision=torch.float32, markup="wflw-98"):
     weights = {
         key: value.to(precision) if value.is_floating_point() else value for key, value in model.state_dict().items()
     }
-    stored = {"state_dict": weights, "markup": markup, "input_size": 64, "box": "landmarks-1.2"}
+    stored = {"state_dict": weights, "markup": markup, "input_size": 64, "box": "landmarks-1.2", **stored}
     torch.save(stored, folder / "checkpoints/best.ckpt")
 
 
@@ -230,6 +235,26 @@ def test_members_are_on_the_device_that_is_asked_for(members, monkeypatch):
         with pytest.raises(UsageError, match="no videos to rank"):
             main([*members, "--config", "data/synthetic.yaml", *words, "--out", "ranking.csv"])
     assert asked == ["cuda", "cpu", "cuda:0"]
+
+
+def test_videos_whose_pixels_are_not_square_are_left_out(members, tmp_path, capsys):
+    """`WFLWV` reads files as they are, so that landmarks in what is shown would lie elsewhere."""
+    frames = [picture(box) for box in WHERE[:3]]
+    write_video(tmp_path / "mine/usual.mp4", frames, "libx264")
+    write_video(tmp_path / "mine/wide.mp4", frames, "libx264", aspect=Fraction(64, 45))
+    with pytest.raises(ValueError, match=r"^1 of 2 videos left out: mine/wide.mp4: its pixels are not"):
+        main([*members, "--data.path", "mine", "--data.num_workers=0", "--out", "made"])
+    assert "the video is left out: convert it (ffmpeg -i" in capsys.readouterr().err
+    assert {path.stem for path in Path("made").glob("*/*")} == {"usual"}
+
+
+def test_the_members_checkpoints_tell_their_boxes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, top in (("one", 0.4), ("two", 0.42)):
+        write_run(name, "tests.tiny.Tiny", {"num_landmarks": 98}, box="provided-1.2", box_margins=[0.2, top, 0.2, 0.0])
+    ensemble, box = read_ensemble(["one", "two"], Path("runs"), last=False)
+    assert box == ensemble.trained_box == "provided-1.2"
+    assert ensemble.box_margins == pytest.approx([0.2, 0.41, 0.2, 0.0])
 
 
 def test_other_files_and_data_without_videos_are_refused(members, tmp_path):

@@ -1,6 +1,5 @@
-"""``predict --data.path``: images, videos and folders, with boxes, whole or detected; interrupted and continued."""
+"""``predict --data.path``: images, videos, folders and a camera, with boxes, whole or detected; what is refused."""
 
-import csv
 import json
 import tracemalloc
 from fractions import Fraction
@@ -10,87 +9,14 @@ from weakref import WeakSet
 import av
 import numpy as np
 import pytest
-import yaml
-from PIL import Image
 
 from callbacks.own_files.predictions import FilePredictions
 from datamodules import own_files
-from datamodules.face_detector import Detections
-from lightning_modules.video.following import Follower
+from tests.callbacks.own_files.bright import WHERE, corners, found_at, rows_of
 from tests.drawn_videos import write_video
 from tests.experiment import run
+from tests.lightning_modules.video.casiez import one_euro
 from tests.lightning_modules.video.squares import picture
-
-WHERE = [(20 + 3 * t, 40, 60 + 3 * t, 80) for t in range(30)]
-
-
-class BrightBoxes:
-    """In place of a detector: the box of what is bright."""
-
-    def __init__(self, threshold=0.5, long_side=640):
-        self.threshold, self.long_side, self.calls = threshold, long_side, 0
-
-    def __call__(self, image):
-        self.calls += 1
-        y, x = np.nonzero(image.mean(axis=2) > 127)
-        if not len(x):
-            return Detections(np.empty((0, 4)), np.empty(0))
-        return Detections(np.array([[x.min() - 5.0, y.min() - 3, x.max() + 5, y.max() + 4]]), np.array([0.9]))
-
-
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    """A folder with a video, photographs and a text, and ``squares.yaml``, whose network needs no training."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(own_files, "FaceDetector", BrightBoxes)
-    folder = tmp_path / "mine"
-    write_video(folder / "clip.mp4", [picture(box) for box in WHERE], "libx264")
-    for name, boxes in (("one.png", [(50, 40, 90, 80)]), ("sub/none.jpg", [])):
-        (folder / name).parent.mkdir(exist_ok=True)
-        Image.fromarray(picture(*boxes)).save(folder / name)
-    (folder / "notes.txt").write_text("of mine")
-    config = {
-        "model": {"class_path": "tests.lightning_modules.video.squares.Corners"},
-        "data": {
-            "class_path": "datamodules.synthetic.SyntheticFaces",
-            "init_args": {"size": 64, "num_train": 20, "num_test": 2, "num_workers": 0},
-        },
-        "trainer": {"accelerator": "cpu", "max_epochs": 1},
-    }
-    Path("squares.yaml").write_text(yaml.safe_dump(config))
-    return folder
-
-
-@pytest.fixture
-def predict(files):
-    """Predicts; the network's landmarks are corners of squares, so that no checkpoint is needed."""
-    from callbacks import run_folder
-
-    original = run_folder.RunFolder.weights
-
-    def weights(self, wanted):
-        return None if wanted is None else original(self, wanted)
-
-    def called(*words):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run_folder.RunFolder, "weights", weights)
-            return run("predict", "--config", "squares.yaml", "--data.num_workers=0", *words)
-
-    return called
-
-
-def rows_of(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def corners(row):
-    return np.array([[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(4)])
-
-
-def found_at(box):
-    x0, y0, x1, y1 = box
-    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
 
 def test_a_folder_of_everything(predict, capsys):
@@ -117,106 +43,6 @@ def test_a_folder_of_everything(predict, capsys):
     assert "landmarks of 31 faces in 32 frames are in" in said
 
 
-def test_what_is_done_is_not_done_again(predict, capsys):
-    predict("--data.path", "mine")
-    table = next(Path("runs/squares/predictions").glob("*/clip.mp4.csv"))
-    before = table.stat().st_mtime_ns
-    Image.fromarray(picture((30, 30, 80, 80))).save("mine/later.png")
-    predict("--data.path", "mine")
-    assert table.stat().st_mtime_ns == before
-    assert "2 of 4 files were predicted before" in capsys.readouterr().err  # a table's last frame is made again
-    names = [row["file"] for row in rows_of(table.with_name("images.csv"))]
-    assert sorted(names) == ["later.png", "one.png", "sub/none.jpg"]
-
-
-def test_predictions_are_not_continued_with_other_detections(predict, monkeypatch, capsys):
-    asked = []
-
-    class Noted(BrightBoxes):
-        def __init__(self, threshold, long_side):
-            asked.append((threshold, long_side))
-            super().__init__(threshold, long_side)
-
-    monkeypatch.setattr(own_files, "FaceDetector", Noted)
-    predict("--data.path", "mine/clip.mp4", "--data.out", "made", "--data.long_side=320", "--data.threshold=0.4")
-    assert set(asked) == {(0.4, 320)}
-    with pytest.raises(SystemExit):
-        predict("--data.path", "mine/clip.mp4", "--data.out", "made", "--data.threshold=0.4")
-    assert "made holds predictions with another long_side (320, now 640)" in capsys.readouterr().err
-
-
-def test_predictions_are_not_continued_with_edited_boxes(predict, capsys):
-    words = ("--data.path", "mine/clip.mp4", "--data.out", "made", "--data.boxes", "boxes.csv")
-    Path("boxes.csv").write_text("file,left,top,right,bottom\nclip.mp4,10,30,70,90\n")
-    predict(*words)
-    predict(*words)
-    Path("boxes.csv").write_text("file,left,top,right,bottom\nclip.mp4,10,30,70,95\n")
-    with pytest.raises(SystemExit):
-        predict(*words)
-    assert "made holds predictions with another content of boxes (" in capsys.readouterr().err
-
-
-def test_predictions_with_boxes_are_continued_when_a_file_is_done(predict, capsys):
-    boxes = ["clip.mp4,15,35,65,85", "one.png,45,35,95,85", "later.png,25,25,85,85"]
-    Path("boxes.csv").write_text("\n".join(["file,left,top,right,bottom", *boxes]))
-    Image.fromarray(picture((30, 30, 80, 80))).save("mine/later.png")
-    words = ("--data.path", "mine", "--data.boxes", "boxes.csv", "--data.out", "made", "--data.overlays=false")
-    predict(*words)
-    Path("made/images.csv").unlink()
-    predict(*words)
-    assert "1 of 4 files were predicted before" in capsys.readouterr().err
-    names = [row["file"] for row in rows_of(Path("made/images.csv")) if row["face"]]
-    assert names == ["later.png", "one.png"]
-
-
-def test_boxes_are_of_all_files_whoever_takes_some_away(files):
-    Path("boxes.csv").write_text("file,left,top,right,bottom\nclip.mp4,15,35,65,85\n")
-    data = own_files.OwnFiles("mine", boxes=Path("boxes.csv"), num_workers=0)
-    data.setup("predict")
-    data.sources = [source for source in data.sources if source.still]
-    assert [item.source.name for item in data.predict_dataloader() if item.last] == ["one.png", "sub/none.jpg"]
-
-
-def test_what_was_written_among_the_files_is_not_predicted(predict, capsys):
-    for out in ("mine/found", "mine", "."):
-        words = ("--data.path", "mine" if out != "." else ".", "--data.out", out)
-        predict(*words)
-        Path(out, "clip.mp4.csv" if out != "." else "mine/clip.mp4.csv").unlink()
-        predict(*words)
-        assert not [path for path in Path().rglob("*_overlay*_overlay*") if path.is_file()]
-        names = {row["file"].removeprefix("mine/") for row in rows_of(Path(out, "images.csv"))}
-        assert names == {"one.png", "sub/none.jpg"}
-    assert "overlay" not in capsys.readouterr().err
-
-
-def test_an_interrupted_video_is_continued(predict, monkeypatch):
-    predict("--data.path", "mine/clip.mp4", "--data.out", "whole")
-    from callbacks.own_files import predictions
-
-    calls = []
-
-    def stop(self, batch, image):
-        calls.append(batch.number)
-        if batch.number == 17 and len(calls) == 18:
-            raise KeyboardInterrupt
-        return original(self, batch, image)
-
-    original = predictions.FilePredictions._found
-    monkeypatch.setattr(predictions.FilePredictions, "_found", stop)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        predict("--data.path", "mine/clip.mp4", "--data.out", "parts")
-    assert not Path("parts/clip.mp4.csv").exists()
-    predict("--data.path", "mine/clip.mp4", "--data.out", "parts")
-    assert calls[18] in (16, 17)  # from the frame that it broke off at
-    whole, parts = (rows_of(Path(name, "clip.mp4.csv")) for name in ("whole", "parts"))
-    assert [row["frame"] for row in whole] == [row["frame"] for row in parts]
-    assert {row["face"] for row in parts} == {"0"}
-    for one, other in zip(whole, parts, strict=True):
-        np.testing.assert_allclose(corners(one), corners(other), atol=1.0)
-    with av.open("parts/clip.mp4_overlay.mp4") as container:
-        assert len(list(container.decode(video=0))) == 30
-
-
 def test_boxes_may_be_given(predict):
     lines = ["file,frame,face,left,top,right,bottom"]
     lines += [
@@ -234,11 +60,19 @@ def test_boxes_may_be_given(predict):
     assert {path.name for path in table.parent.iterdir()} == {"about.json", "clip.mp4.jsonl"}
 
 
-def test_whole_images_are_one_face_each(predict):
+def test_whole_images_are_one_face_each(predict, capsys):
     predict("--data.path", "mine/one.png", "--data.box", "image")
+    assert "note: landmarks of 1 face in 1 frame are in" in capsys.readouterr().err
     (table,) = Path("runs/squares/predictions").glob("*/images.csv")
     (row,) = rows_of(table)
     np.testing.assert_allclose(corners(row), found_at((50, 40, 90, 80)), atol=3.0)
+
+
+@pytest.mark.parametrize("box", ["provided-1.0", "landmarks-1.2"])
+def test_another_box_than_the_training_s_is_told(predict, capsys, box):
+    predict("--data.path", "mine/one.png", "--model=tests.lightning_modules.video.squares.Loose", f"--data.box={box}")
+    told = "crops are drawn about landmarks, as box landmarks-1.2 says, without the margins of the training's boxes"
+    assert (told in capsys.readouterr().err) == (box == "landmarks-1.2")
 
 
 def test_landmarks_of_videos_may_be_smoothed(predict):
@@ -272,33 +106,17 @@ def test_nothing_else_is_smoothed(files, capsys, monkeypatch, words):
     assert not Path("runs/squares/config.yaml").exists()
 
 
-def test_the_follower_is_told_the_rate_of_each_frame(predict, monkeypatch):
-    ticks, told = [0, 1, 2, 12, 13, 14], []
-    with av.open("mine/uneven.mp4", "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 200, 160, "yuv420p"
-        for tick in ticks:
-            frame = av.VideoFrame.from_ndarray(picture(WHERE[tick]), "rgb24")
-            frame.pts = tick
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    original = Follower.__call__
-
-    def noted(self, *given):
-        told.append(self.rate)
-        return original(self, *given)
-
-    monkeypatch.setattr(Follower, "__call__", noted)
-    predict("--data.path", "mine/uneven.mp4")
-    assert told[1:] == pytest.approx([25, 25, 2.5, 25, 25], rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("before", "seconds", "rate"), [(None, 0.3, 30.0), (1.0, 1.0, 30.0), (1.0, 1.25, 4.0), (0.0, 1e6, 0.1)]
-)
-def test_rates_are_by_the_times_of_frames(before, seconds, rate):
-    assert own_files.rate_since(before, seconds, 30.0) == rate
-    assert own_files.rate_since(1.0, 1.0 + 1e-7, 30.0) == own_files.rate_since(None, 0.0, 90_000.0) == 1000
+def test_smoothing_takes_the_time_of_each_frame(predict):
+    """A video at an uneven rate, beside the formula on what is found without a filter."""
+    ticks = [0, 1, 2, 12, 13, 14, 15, 45]
+    write_video(Path("mine/uneven.mp4"), [picture(WHERE[tick % 30]) for tick in ticks], "libx264", ticks=ticks)
+    predict("--data.path", "mine/uneven.mp4", "--data.out", "found")
+    smooth = ("--smooth=lightning_modules.video.filters.OneEuro", "--smooth.minimum=0.5", "--smooth.beta=2")
+    predict("--data.path", "mine/uneven.mp4", "--data.out", "smooth", *smooth)
+    found, said = (np.array([*map(corners, rows_of(Path(name, "uneven.mp4.csv")))]) for name in ("found", "smooth"))
+    expected = one_euro(found, np.array(ticks) / 25, 0.5, 2.0)
+    np.testing.assert_allclose(said, expected, atol=0.01)
+    assert np.abs(said - one_euro(found, np.arange(8) / 25, 0.5, 2.0)).max() > 1  # by the frames' number alone
 
 
 def test_landmarks_are_where_a_player_shows_them(predict):
@@ -372,6 +190,20 @@ def test_a_camera_is_recorded_until_it_is_stopped(predict, monkeypatch):
         assert len(list(container.decode(video=0))) == 6
 
 
+def test_files_without_a_face_and_files_without_a_frame_are_told_apart(predict, capsys):
+    write_video(Path("mine/wall.mp4"), [picture()] * 4, "libx264")
+    predict("--data.path", "mine/wall.mp4")
+    said = capsys.readouterr().err
+    assert "note: no face is found in 4 frames (--data.long_side 1280 finds smaller ones); what there is is in" in said
+    Path("mine/empty.mp4").touch()
+    with pytest.raises(SystemExit):
+        predict("--data.path", "mine/empty.mp4")
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith("error: 1 file could not be read: mine/empty.mp4: is empty (0 bytes); get")
+    assert "faces in" not in said
+    assert "no face" not in said
+
+
 def test_a_broken_file_keeps_the_others(predict, capsys):
     Path("mine/broken.mp4").write_text("no video")
     Path("mine/broken.png").write_text("no image")
@@ -380,6 +212,8 @@ def test_a_broken_file_keeps_the_others(predict, capsys):
         predict("--data.path", "mine")
     said = capsys.readouterr().err
     assert "3 files could not be read; the first: " in said
+    assert "note: landmarks of 31 faces in 32 frames are in" in said
+    assert "the same command continues" not in said  # nothing is left to be done
     (folder,) = Path("runs/squares/predictions").glob("*")
     assert len(rows_of(folder / "clip.mp4.csv")) == 30
     assert [row["file"] for row in rows_of(folder / "images.csv")] == ["one.png", "sub/none.jpg"]

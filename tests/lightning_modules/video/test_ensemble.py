@@ -157,3 +157,19 @@ def test_models_that_do_not_fit_are_refused():
     other.trained_size = 128
     with pytest.raises(ValueError, match="differ in pixels: None, 128"):
         Ensemble([Says(), other])
+    other = Says()
+    other.box_margins = [0.0, 0.3, 0.0, 0.0]
+    with pytest.raises(
+        ValueError, match=r"boxes that lie otherwise about landmarks .*: \[0.0, 0.0, 0.0, 0.0\], \[0.0, 0.3, 0.0"
+    ):
+        Ensemble([Says(), other])
+
+
+def test_the_boxes_are_those_of_the_members_in_the_mean():
+    members = [Says(), Says()]
+    assert Ensemble(members).box_margins is None
+    for member, top in zip(members, (0.1, 0.12), strict=True):
+        member.box_margins, member.trained_box = [0.1, top, 0.1, 0.0], "provided-1.2"
+    ensemble = Ensemble(members)
+    assert ensemble.box_margins == pytest.approx([0.1, 0.11, 0.1, 0.0])
+    assert ensemble.trained_box == "provided-1.2"

@@ -1,12 +1,11 @@
 """Filters against formulas written out, and against scipy."""
 
-import math
-
 import numpy as np
 import pytest
 from scipy.signal import savgol_filter
 
 from lightning_modules.video.filters import MovingAverage, OneEuro, SavitzkyGolay, candidates
+from tests.lightning_modules.video.casiez import one_euro
 
 
 @pytest.fixture
@@ -17,8 +16,9 @@ def walk():
 
 @pytest.mark.parametrize("smoothing", [*candidates()][::7], ids=lambda f: f.title)
 def test_a_whole_video_is_its_frames_one_after_the_other(walk, smoothing):
-    step = smoothing.start(30.0)
-    np.testing.assert_allclose(smoothing(walk, 30.0), [step(points) for points in walk], rtol=1e-12)
+    step, times = smoothing.start(), np.cumsum(np.random.default_rng(1).uniform(0.01, 0.2, len(walk)))
+    found = [step(points, time) for points, time in zip(walk, times, strict=True)]
+    np.testing.assert_allclose(smoothing(walk, times), found, rtol=1e-12)
 
 
 @pytest.mark.parametrize("smoothing", [*candidates()], ids=lambda f: f.title)
@@ -56,28 +56,30 @@ def test_savitzky_golay_follows_a_polynomial():
     assert np.abs(SavitzkyGolay(9, 1)(line) - line)[-1, 0, 1] > 0.1
 
 
-def test_one_euro_by_its_formula():
-    """Casiez et al. 2012, algorithm 1, coordinate after coordinate, in lengths of the face."""
-    rate, minimum, beta = 30.0, 1.5, 4.0
+@pytest.mark.parametrize("uneven", [False, True])
+def test_one_euro_by_its_formula(uneven):
     rng = np.random.default_rng(1)
     walk = np.array([[0.0, 0.0], [90.0, 40.0]]) + rng.normal(0, 2, (20, 2, 2)).cumsum(axis=0)
+    times = 3 + (rng.choice([0.004, 1 / 30, 0.4], 20).cumsum() if uneven else np.arange(20) / 30)
+    np.testing.assert_allclose(OneEuro(1.5, 4.0)(walk, times), one_euro(walk, times, 1.5, 4.0), rtol=1e-9)
+    if not uneven:
+        np.testing.assert_allclose(OneEuro(1.5, 4.0)(walk), one_euro(walk, times * 30 / 25, 1.5, 4.0), rtol=1e-9)
 
-    def alpha(cutoff):
-        return 1 / (1 + rate / (2 * math.pi * cutoff))
 
-    expected = np.empty_like(walk)
-    for i in range(2):
-        for axis in range(2):
-            said, speed, before = walk[0, i, axis], 0.0, walk[0, i, axis]
-            expected[0, i, axis] = said
-            for t in range(1, 20):
-                found = walk[t, i, axis]
-                size = math.sqrt(abs(walk[t, 1, 0] - walk[t, 0, 0]) * abs(walk[t, 1, 1] - walk[t, 0, 1]))
-                speed = alpha(1.0) * (found - before) / size * rate + (1 - alpha(1.0)) * speed
-                share = alpha(minimum + beta * abs(speed))
-                said, before = share * found + (1 - share) * said, found
-                expected[t, i, axis] = said
-    np.testing.assert_allclose(OneEuro(minimum, beta)(walk, rate), expected, rtol=1e-9)
+def test_one_euro_says_nothing_new_of_a_frame_at_the_same_time(walk):
+    """Files have such frames, and the formula's rate is infinite there."""
+    times = np.arange(40) / 25
+    times[20:] -= 1 / 25
+    assert times[20] == times[19]
+    found = OneEuro(1.0, 10.0)(walk, times)
+    np.testing.assert_array_equal(found[20], found[19])
+    near = OneEuro(1.0, 10.0)(walk, times + 1e-9 * np.arange(40))
+    np.testing.assert_allclose(found, near, rtol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [MovingAverage(0.3), SavitzkyGolay(7, 1)], ids=lambda f: f.title)
+def test_other_filters_count_frames(walk, smoothing):
+    np.testing.assert_array_equal(smoothing(walk, np.arange(40.0) ** 2), smoothing(walk))
 
 
 def test_one_euro_means_the_same_at_any_resolution(walk):

@@ -59,7 +59,7 @@ def test_few_landmarks_that_make_no_face_are_those_of_their_share_of_the_detecti
     (face,) = follower(module).alone(nearby, boxes(detection))
     np.testing.assert_allclose(face.box, share)
     if not right:
-        settled = follower(module)._finder.settled(nearby, boxes(detection))
+        settled = follower(module).finder.settled(nearby, boxes(detection))
         np.testing.assert_allclose(settled, share[None])
     size = (share[2:] - share[:2]).max()
     np.testing.assert_allclose(face.landmarks.mean(axis=0), (share[:2] + share[2:]) / 2 + [1.2 * size, 0], atol=0.5)
@@ -143,6 +143,28 @@ def test_crops_are_made_of_the_boxes_that_training_had():
     faces = follower(large, "provided-1.0")
     (alone,) = faces.alone(picture(FACE), boxes(LOOSE))
     np.testing.assert_allclose(alone.landmarks, in_image(FACE), atol=1.0)
+
+
+@pytest.mark.parametrize(
+    ("trained", "now", "kept"),
+    [
+        ("provided-1.2", "provided-1.3", True),  # the same rectangle, enlarged otherwise
+        ("provided-1.2", "landmarks-1.2", False),  # another one
+        ("landmarks-1.2", "landmarks-1.5", True),  # of some of the annotated landmarks
+        ("landmarks-1.2", "provided-1.2", True),
+        (None, "landmarks-1.2", True),
+    ],
+)
+def test_another_box_is_without_the_margins_of_the_training_s(trained, now, kept):
+    module = Corners()
+    module.box_margins, module.trained_box = [0.25, 0.5, 0.25, 0.0], trained
+    finder = Finder(module.eval(), BOX_CONVENTIONS[now], 60)
+    affines, _ = finder.crops(picture(FACE), finder.as_trained(boxes(FACE)))
+    box = widened(np.array(FACE, float), np.array(module.box_margins)) if kept else np.array(FACE, float)
+    side = float(now.rpartition("-")[2]) * (box[2:] - box[:2]).max()
+    middle = (box[:2] + box[2:]) / 2
+    np.testing.assert_allclose(affines[0] @ (-0.5, -0.5, 1), middle - side / 2, atol=1e-9)
+    np.testing.assert_allclose(affines[0] @ (59.5, 59.5, 1), middle + side / 2, atol=1e-9)
 
 
 def test_followed_faces_are_cut_out_by_training_s_boxes_and_given_boxes_are_such():

@@ -228,14 +228,42 @@ def test_landmarks_drawn_to_a_face_that_is_followed_begin_no_other():
     assert identities([follower(new, boxes(at(50), at(140, 100)))]) == [[0, 1]]
 
 
-def test_a_face_that_looks_have_given_up_is_not_sought_further():
-    eye = Eye()
-    follower = stubborn(eye)
+def looks_after(follower, frames):
+    """In which of these many frames without a face the detector looks; counted from 1."""
+    eye, found = follower.detector, []
+    for number in range(1, frames + 1):
+        before = eye.looks
+        follower(picture(), None)
+        found += [number] * (eye.looks - before)
+    return found
+
+
+def test_a_face_that_looks_have_given_up_is_looked_for_less_and_less():
+    """Missed by the look before these frames and two of them; then 4, 8, 16 and 32 frames later, and never again."""
+    follower = stubborn(Eye())
     follower(picture(at(50)), boxes(at(50)))
     follower(picture(), boxes())
-    for _ in range(10):
-        follower(picture(), None)
-    assert eye.looks == MISSED - 1
+    assert looks_after(follower, 500) == [1, 2, 6, 10, 18, 34]
+
+
+def test_several_lost_at_once_are_looked_for_together():
+    one, two = at(20), at(120)
+    follower = stubborn(Eye())
+    follower(picture(one, two), boxes(one, two))
+    follower(picture(), boxes())
+    assert looks_after(follower, 500) == [1, 2, 6, 10, 18, 34]
+
+
+@pytest.mark.parametrize(("hidden", "back"), [(3, 106), (5, 106), (12, 118), (30, 134)])
+def test_a_face_that_was_hidden_is_back_before_the_next_scheduled_look(hidden, back):
+    """Every hundredth frame is such a look; the one that it is hidden from loses it two frames later."""
+    clip = [picture(at(50))] * 100 + [picture()] * hidden + [picture(at(52))] * 80
+    frames = identities(followed(stubborn(bright), clip, every=100))
+    assert frames == [[0]] * 102 + [[]] * (back - 102) + [[0]] * (len(clip) - back)
+
+
+def test_where_no_face_has_been_nobody_looks():
+    assert looks_after(stubborn(Eye()), 200) == []
 
 
 def test_a_face_twice_as_large_beside_a_missed_one_is_another():
@@ -275,9 +303,8 @@ def test_a_face_that_stays_lost_is_not_looked_for_for_ever():
     follower = stubborn(eye, module=Blinks())
     follower(picture(at(50)), boxes(at(50)))
     follower.module.blinks = True
-    for _ in range(20):
-        assert follower(picture(), None) == []
-    assert eye.looks == MISSED
+    assert follower(picture(), None) == []
+    assert looks_after(follower, 500) == [1, 2, 3, 5, 9, 17, 33]
 
 
 def test_a_face_at_the_edge_of_the_picture_does_not_keep_the_detector_busy():
@@ -285,9 +312,9 @@ def test_a_face_at_the_edge_of_the_picture_does_not_keep_the_detector_busy():
     eye = Eye(at(190))
     follower = stubborn(eye, module=Says())
     follower(picture(), boxes(at(170)))
-    for shift in range(20):
+    for shift in range(200):
         follower(picture(), boxes(at(190)) if shift == 0 else None)
-    assert eye.looks <= MISSED
+    assert eye.looks <= MISSED + 4
 
 
 # Few landmarks in a large face

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.box_margins import margins, mean_face, widened
 from datamodules.crop import box_convention
 from lightning_modules.video.ensemble import Ensemble
 from lightning_modules.video.oracle import Oracle
 from tests.lightning_modules.video.squares import Corners, boxes, picture
+from tests.lightning_modules.video.stubborn import Stubborn
 
 HERE, THERE, LARGE = (20, 30, 60, 70), (140, 90, 180, 130), (120, 20, 196, 96)
 
@@ -18,14 +20,14 @@ def oracle():
     return Oracle(Ensemble([Corners(), Corners()]), box_convention("landmarks-1.2"), 64)
 
 
-def shown(oracle, faces, every=1, detections=None):
+def shown(oracle, faces, every=1, detections=None, given=False):
     """Show frames with these faces (None is none); every n-th comes with them, or with ``detections``, as boxes."""
     for number, face in enumerate(faces):
         found = [face] if face else []
         if detections and number in detections:
             found = detections[number]
         with torch.inference_mode():
-            oracle(picture(*([face] if face else [])), boxes(*found) if number % every == 0 else None)
+            oracle(picture(*([face] if face else [])), boxes(*found) if number % every == 0 else None, given)
     return oracle.frames
 
 
@@ -95,3 +97,68 @@ def test_landmarks_that_make_no_face_are_none(oracle, monkeypatch):
         monkeypatch.setattr(Oracle, "_opinion", lambda *_, value=value: (np.full((4, 2), value), 0.0))
         assert missing(shown(oracle, [HERE] * 2)) == [0, 1]
         oracle.restart()
+
+
+# Boxes are those that the members know: crops that are cut otherwise show a `Stubborn` member nothing
+
+
+def stubborn(markup=None, learned=None, scale=1.2, box="landmarks-1.2"):
+    members = [Stubborn(scale), Stubborn(scale)]
+    for member in members:
+        member.markup, member.box_margins = markup, learned
+    return Oracle(Ensemble(members), box_convention(box), 64)
+
+
+WAY = [(60 + 2 * t, 50, 90 + 2 * t, 80) for t in range(12)]
+
+
+def sides(oracle):
+    return np.array(oracle.ensemble.members[0].sides)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_crops_are_made_of_boxes_like_the_training_s(given):
+    """Rectangles that lie a fifth of the face's side out at each edge; given boxes are such, detections are tight."""
+    learned = np.full(4, 0.2)
+    oracle = stubborn(learned=learned.tolist(), scale=1.5, box="provided-1.0")  # crops of 1.4 sides, as usual about
+    looks = {t: [widened(np.array(face, float), learned) if given else face] for t, face in enumerate(WAY)}
+    frames = shown(oracle, WAY, every=3, detections=looks, given=given)
+    assert not missing(frames)
+    for frame, face in zip(frames, WAY, strict=True):
+        assert_at(frame, face)
+        np.testing.assert_allclose(frame.box, widened(np.array(face, float), learned), atol=1)
+    np.testing.assert_allclose(sides(oracle)[-6:], 1.2 / 1.4, atol=0.05)
+
+
+def test_few_landmarks_are_found_in_their_share_of_the_detection():
+    """Which is twice as large, so that their boxes alone would never be the detection's."""
+    mean = mean_face("celeba-5")
+    by = margins(mean.tight, mean.detected)
+    looks = {t: [widened(np.array(face, float), by)] for t, face in enumerate(WAY)}
+    oracle = stubborn("celeba-5", scale=1.35)
+    frames = shown(oracle, WAY, detections=looks)
+    assert not missing(frames)
+    for frame, face in zip(frames, WAY, strict=True):
+        assert_at(frame, face)
+    np.testing.assert_allclose(sides(oracle), 1, atol=0.12)
+    assert len(sides(oracle)) < 3 * len(WAY) + 8  # begun once
+
+
+def test_whole_images_are_one_face_each():
+    oracle = Oracle(Ensemble([Corners(), Corners()]), box_convention("image"), 64)
+    frames = shown(oracle, WAY, detections={t: [(-0.5, -0.5, 199.5, 159.5)] for t in range(12)}, given=True)
+    for frame, face in zip(frames, WAY, strict=True):
+        np.testing.assert_allclose(frame.landmarks[[0, 2]].ravel(), face, atol=3.5)
+        np.testing.assert_array_equal(frame.box, (-0.5, -0.5, 199.5, 159.5))
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN")
+def test_a_face_that_is_no_number_has_no_frame():
+    class Diverged(Corners):
+        def forward(self, image):
+            found = super().forward(image)
+            return found._replace(landmarks=found.landmarks * float("nan"))
+
+    for given in (False, True):
+        oracle = Oracle(Ensemble([Diverged(), Diverged()]), box_convention("landmarks-1.2"), 64)
+        assert missing(shown(oracle, [HERE] * 2, given=given)) == [0, 1]

@@ -1,0 +1,140 @@
+"""``predict --data.path`` again: what is done is not done again, what broke off goes on, and nothing is mixed."""
+
+import json
+from hashlib import blake2b
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules import own_files
+from tests.callbacks.own_files.bright import BrightBoxes, corners, rows_of
+from tests.experiment import run, write_experiment
+from tests.lightning_modules.video.squares import picture
+
+
+def test_what_is_done_is_not_done_again(predict, capsys):
+    predict("--data.path", "mine")
+    table = next(Path("runs/squares/predictions").glob("*/clip.mp4.csv"))
+    before = table.stat().st_mtime_ns
+    Image.fromarray(picture((30, 30, 80, 80))).save("mine/later.png")
+    predict("--data.path", "mine")
+    assert table.stat().st_mtime_ns == before
+    assert "2 of 4 files were predicted before" in capsys.readouterr().err  # a table's last frame is made again
+    names = [row["file"] for row in rows_of(table.with_name("images.csv"))]
+    assert sorted(names) == ["later.png", "one.png", "sub/none.jpg"]
+
+
+def test_predictions_are_not_continued_with_other_detections(predict, monkeypatch, capsys):
+    asked = []
+
+    class Noted(BrightBoxes):
+        def __init__(self, threshold, long_side):
+            asked.append((threshold, long_side))
+            super().__init__(threshold, long_side)
+
+    monkeypatch.setattr(own_files, "FaceDetector", Noted)
+    predict("--data.path", "mine/clip.mp4", "--data.out", "made", "--data.long_side=320", "--data.threshold=0.4")
+    assert set(asked) == {(0.4, 320)}
+    with pytest.raises(SystemExit):
+        predict("--data.path", "mine/clip.mp4", "--data.out", "made", "--data.threshold=0.4")
+    assert "made holds predictions with another long_side (320, now 640)" in capsys.readouterr().err
+
+
+def test_predictions_are_not_continued_with_edited_boxes(predict, capsys):
+    words = ("--data.path", "mine/clip.mp4", "--data.out", "made", "--data.boxes", "boxes.csv")
+    Path("boxes.csv").write_text("file,left,top,right,bottom\nclip.mp4,10,30,70,90\n")
+    predict(*words)
+    predict(*words)
+    Path("boxes.csv").write_text("file,left,top,right,bottom\nclip.mp4,10,30,70,95\n")
+    with pytest.raises(SystemExit):
+        predict(*words)
+    assert "made holds predictions with another content of boxes (" in capsys.readouterr().err
+
+
+def test_predictions_are_of_the_weights_that_they_are_named_after(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_experiment(tmp_path, max_epochs=1)
+    run("fit", "--config", "tiny.yaml")
+    Path("mine").mkdir()
+    Image.fromarray(picture((50, 40, 90, 80))).save("mine/one.png")
+    words = ("predict", "--name", "tiny", "--data.path", "mine", "--data.box=image", "--data.num_workers=0")
+    run(*words)
+    run(*words, "--ckpt_path=last")
+    run(*words, "--data.size=48")
+    folders = {path.name for path in Path("runs/tiny/predictions").iterdir()}
+    assert folders == {"mine_image", "mine_image_last", "mine_image_48_pixels"}
+    best = Path("runs/tiny/checkpoints/best.ckpt")
+    about = json.loads(Path("runs/tiny/predictions/mine_image/about.json").read_text())
+    assert about["weights"] == blake2b(best.read_bytes()).hexdigest()[:32]
+    capsys.readouterr()
+    run(*words)  # nothing is left to do
+    stored = torch.load(best, weights_only=True)
+    torch.save({**stored, "global_step": 1}, best)
+    with pytest.raises(SystemExit):
+        run(*words)
+    assert "error: runs/tiny/predictions/mine_image holds predictions with other weights (" in capsys.readouterr().err
+
+
+def test_predictions_with_boxes_are_continued_when_a_file_is_done(predict, capsys):
+    boxes = ["clip.mp4,15,35,65,85", "one.png,45,35,95,85", "later.png,25,25,85,85"]
+    Path("boxes.csv").write_text("\n".join(["file,left,top,right,bottom", *boxes]))
+    Image.fromarray(picture((30, 30, 80, 80))).save("mine/later.png")
+    words = ("--data.path", "mine", "--data.boxes", "boxes.csv", "--data.out", "made", "--data.overlays=false")
+    predict(*words)
+    Path("made/images.csv").unlink()
+    predict(*words)
+    assert "1 of 4 files were predicted before" in capsys.readouterr().err
+    names = [row["file"] for row in rows_of(Path("made/images.csv")) if row["face"]]
+    assert names == ["later.png", "one.png"]
+
+
+def test_boxes_are_of_all_files_whoever_takes_some_away(files):
+    Path("boxes.csv").write_text("file,left,top,right,bottom\nclip.mp4,15,35,65,85\n")
+    data = own_files.OwnFiles("mine", boxes=Path("boxes.csv"), num_workers=0)
+    data.setup("predict")
+    data.sources = [source for source in data.sources if source.still]
+    assert [item.source.name for item in data.predict_dataloader() if item.last] == ["one.png", "sub/none.jpg"]
+
+
+def test_what_was_written_among_the_files_is_not_predicted(predict, capsys):
+    for out in ("mine/found", "mine", "."):
+        words = ("--data.path", "mine" if out != "." else ".", "--data.out", out)
+        predict(*words)
+        Path(out, "clip.mp4.csv" if out != "." else "mine/clip.mp4.csv").unlink()
+        predict(*words)
+        assert not [path for path in Path().rglob("*_overlay*_overlay*") if path.is_file()]
+        names = {row["file"].removeprefix("mine/") for row in rows_of(Path(out, "images.csv"))}
+        assert names == {"one.png", "sub/none.jpg"}
+    assert "overlay" not in capsys.readouterr().err
+
+
+def test_an_interrupted_video_is_continued(predict, monkeypatch):
+    predict("--data.path", "mine/clip.mp4", "--data.out", "whole")
+    from callbacks.own_files import predictions
+
+    calls = []
+
+    def stop(self, batch, image):
+        calls.append(batch.number)
+        if batch.number == 17 and len(calls) == 18:
+            raise KeyboardInterrupt
+        return original(self, batch, image)
+
+    original = predictions.FilePredictions._found
+    monkeypatch.setattr(predictions.FilePredictions, "_found", stop)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        predict("--data.path", "mine/clip.mp4", "--data.out", "parts")
+    assert not Path("parts/clip.mp4.csv").exists()
+    predict("--data.path", "mine/clip.mp4", "--data.out", "parts")
+    assert calls[18] in (16, 17)  # from the frame that it broke off at
+    whole, parts = (rows_of(Path(name, "clip.mp4.csv")) for name in ("whole", "parts"))
+    assert [row["frame"] for row in whole] == [row["frame"] for row in parts]
+    assert {row["face"] for row in parts} == {"0"}
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(corners(one), corners(other), atol=1.0)
+    with av.open("parts/clip.mp4_overlay.mp4") as container:
+        assert len(list(container.decode(video=0))) == 30
