@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch.distributed
 from lightning import Callback
 
 from callbacks.arguments import UsageError
@@ -206,11 +205,8 @@ class FilePredictions(Callback):
         self.running = False
         counts = np.sum(from_all_ranks([(self.frames, self.faces)]), axis=0).tolist()
         unread = from_all_ranks(self.unread)  # from here on no process writes
-        if trainer.world_size > 1:
-            # Its threads may still drop what was gathered when the interpreter ends, and would abort the process
-            torch.distributed.destroy_process_group()
-            if trainer.is_global_zero:
-                self.stills.join(set())
+        if trainer.world_size > 1 and trainer.is_global_zero:
+            self.stills.join(set())
         if trainer.is_global_zero and counts[1]:
             note(f"landmarks of {counted(counts[1], 'face')} in {counted(counts[0], 'frame')} are in {self.folder}")
         elif trainer.is_global_zero and counts[0]:
