@@ -56,6 +56,18 @@ def write_all(folder: Path, batch_size: int) -> None:
         write_training(folder / method, method, {**TRAINED, "batch_size": batch_size})
 
 
+def tell_of_writing(folder: Path) -> None:
+    """Print each file below the folder that this process opens to write, renames or deletes."""
+
+    def hook(event, arguments):
+        path = str(arguments[0]) if arguments else ""
+        writes = event in ("os.rename", "os.remove", "os.mkdir") or (event == "open" and arguments[2] & 3)
+        if writes and str(Path(path).absolute()).startswith(str(folder)):
+            print(f"wrote: {event} {path}", file=sys.__stdout__, flush=True)
+
+    sys.addaudithook(hook)
+
+
 def learn_in_two_processes(folder: Path) -> None:
     """As `learn` and `measure`."""
     with socket.socket() as free:
@@ -158,6 +170,13 @@ def test_two_processes_test_as_one_does_to_the_last_digit(learnt, method):
         assert text == tables[1][name], name
 
 
+def test_the_first_process_alone_writes(learnt):
+    told = [re.findall("^wrote: .*", (learnt / f"two/{rank}.txt").read_text(), re.MULTILINE) for rank in range(2)]
+    assert any(line.endswith("metrics.csv") for line in told[0])
+    assert [line for line in told[1] if not line.endswith(f"{os.sep}told-1.txt")] == []
+
+
 if __name__ == "__main__":
+    tell_of_writing(Path(sys.argv[1]))
     learn(Path(sys.argv[1]), *TWO)
     measure(Path(sys.argv[1]), *TWO)
