@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint install install-detector clean
+.PHONY: demo test test-thorough lint install install-detector clean
 
 install: .venv/installed
 
@@ -27,6 +27,10 @@ demo: install
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# What is left out of `make test`: the same of more methods.
+test-thorough: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m thorough
 
 lint: install
 	$(BIN)/ruff check .

@@ -25,6 +25,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "wasserstein_hrnet.SimpleBaselines": {**TINY, **L2},
     "two_step.Discovery": {**DISCOVERY, "points": 20, "probe_faces": 10},
 }
+BASELINES = (
+    "pipnet.CoordNet",
+    "pipnet.MapNet",
+    "wasserstein_hrnet.SimpleBaselines",
+)  # each trains as another does
 NEEDS_OTHERS = ("pipnet.SelfTraining", "pipnet.DANN")
 
 

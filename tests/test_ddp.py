@@ -9,13 +9,14 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.every_method import FACES, METHODS, write_training
+from tests.every_method import BASELINES, FACES, METHODS, write_training
 from tests.experiment import ROOT, run, weights
 
 # In double precision rounding stays rounding: Adam's steps are as long where a gradient is zero but for it.
@@ -23,35 +24,32 @@ WORDS = ("--config", "every.yaml", "--trainer.precision=64-true")
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.sync_batchnorm=true")
 BATCH = 8  # of both processes together
 TRAINED = {**FACES, "num_train": 81, "num_test": 7}  # 61 to train, 20 to validate: 21 steps, an odd number of tests
-VARIED = "pipnet.PIPNet"  # also trained as `VARIANTS` say
+VARIED = "pipnet.PIPNet"  # which is also trained in these ways
+VARIANTS = {"accumulated": "--trainer.accumulate_grad_batches=2", "bf16": "--trainer.precision=bf16-mixed"}
 SECONDS = 400  # for all trainings
 
 
-VARIANTS = {"accumulated": "--trainer.accumulate_grad_batches=2", "bf16": "--trainer.precision=bf16-mixed"}
-
-
 def learn(folder: Path, *words: str) -> None:
-    """Train each method, and one method in other ways."""
-    for method in METHODS:
-        os.chdir(folder / method)
+    """Train each method that there is a folder of, and one method in other ways."""
+    for path in sorted(folder.glob("*/every.yaml")):
+        os.chdir(path.parent)
         run("fit", *WORDS, *words)
-    os.chdir(folder / VARIED)
-    for name, option in VARIANTS.items():
-        run("fit", *WORDS, *words, "--name", name, option)
+        for name, option in VARIANTS.items() if path.parent.name == VARIED else ():
+            run("fit", *WORDS, *words, "--name", name, option)
 
 
 def measure(folder: Path, *words: str) -> None:
     """Test what two processes have learnt of each method; what is printed goes to its ``told.txt``."""
-    for method in METHODS:
-        os.chdir(folder / method)
-        weights_of_two = folder.parent / "two" / method / "runs/every/checkpoints/best.ckpt"
+    for path in sorted(folder.glob("*/every.yaml")):
+        os.chdir(path.parent)
+        weights_of_two = folder.parent / "two" / path.parent.name / "runs/every/checkpoints/best.ckpt"
         with Path(f"told-{os.environ.get('LOCAL_RANK', '0')}.txt").open("w") as file, redirect_stdout(file):
             run("test", *WORDS, "--ckpt_path", str(weights_of_two), "--name", "tested", *words)
 
 
-def write_all(folder: Path, batch_size: int) -> None:
+def write_all(folder: Path, methods: Iterable[str], batch_size: int) -> None:
     """A folder for each method."""
-    for method in METHODS:
+    for method in methods:
         (folder / method).mkdir(parents=True)
         write_training(folder / method, method, {**TRAINED, "batch_size": batch_size})
 
@@ -91,89 +89,101 @@ def learn_in_two_processes(folder: Path) -> None:
             process.kill()
 
 
-@pytest.fixture(scope="module")
-def learnt(tmp_path_factory):
-    """A folder with the runs of each method, ``one`` and ``two``."""
+@pytest.fixture(
+    scope="module",
+    params=[sorted(METHODS.keys() - {*BASELINES}), pytest.param(BASELINES, marks=pytest.mark.thorough)],
+    ids=["methods", "baselines"],
+)
+def learnt(request, tmp_path_factory):
+    """A folder with the runs of some methods, ``one`` and ``two``, and the methods."""
     folder, back = tmp_path_factory.mktemp("ddp"), Path.cwd()
-    write_all(folder / "two", BATCH // 2)
-    write_all(folder / "one", BATCH)
+    write_all(folder / "two", request.param, BATCH // 2)
+    write_all(folder / "one", request.param, BATCH)
     learn_in_two_processes(folder / "two")
     learn(folder / "one")
     measure(folder / "one")
     os.chdir(back)
-    return folder
+    return folder, request.param
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_two_processes_learn_what_one_learns(learnt, method):
-    one, two = (weights(str(learnt / name / method / "runs" / "every")) for name in ("one", "two"))
-    assert one.keys() == two.keys()
-    last = torch.load(learnt / "two" / method / "runs/every/checkpoints/last.ckpt", weights_only=True)
-    assert last["global_step"] >= 20
-    for key, value in one.items():
-        torch.testing.assert_close(two[key], value, rtol=1e-6, atol=1e-8, msg=lambda said, key=key: f"{key}: {said}")
+@pytest.fixture
+def varied(learnt):
+    """The folders with the runs of a method in several ways, by one process and by two."""
+    folder, methods = learnt
+    if VARIED not in methods:
+        pytest.skip(f"{VARIED} is with the other methods")
+    return [folder / name / VARIED for name in ("one", "two")]
 
 
-def test_accumulated_gradients_are_those_of_one_process(learnt):
-    one, two = (weights(str(learnt / name / VARIED / "runs/accumulated")) for name in ("one", "two"))
-    for key, value in one.items():
-        torch.testing.assert_close(two[key], value, rtol=1e-6, atol=1e-8)
-    last = torch.load(learnt / "two" / VARIED / "runs/accumulated/checkpoints/last.ckpt", weights_only=True)
-    assert last["global_step"] == 3 * 4  # of 7 batches an epoch; the last is a step of its own
+def test_two_processes_learn_what_one_learns(learnt):
+    for method in learnt[1]:
+        one, two = (learnt[0] / name / method / "runs/every" for name in ("one", "two"))
+        same_weights(one, two, method)
+        assert torch.load(two / "checkpoints/last.ckpt", weights_only=True)["global_step"] >= 20
 
 
-def test_bfloat16_learns_about_the_same(learnt):
-    file = Path("runs/bf16/metrics.csv")
-    one, two = (validations(learnt / name / VARIED / file) for name in ("one", "two"))
-    exact = validations(learnt / "one" / VARIED / "runs/every/metrics.csv")
-    for row, other, in_double in zip(one, two, exact, strict=True):
+def same_weights(one, two, name):
+    expected, found = weights(str(one)), weights(str(two))
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        said = f"{name}, {key}: "
+        torch.testing.assert_close(found[key], value, rtol=1e-6, atol=1e-8, msg=lambda text, said=said: said + text)
+
+
+def test_two_processes_validate_as_one_does(learnt):
+    for method in learnt[1]:
+        one, two = (validations(learnt[0] / name / method / "runs/every") for name in ("one", "two"))
+        assert len(one) == 3
+        for row, other in zip(one, two, strict=True):
+            assert row.keys() == other.keys() >= {"val/nme", "val/fr10", "val/auc10", "val/point_var"}
+            assert other == pytest.approx(row, rel=1e-5, nan_ok=True), method
+
+
+def validations(run_folder):
+    """The rows of validations, of what they measured."""
+    with (run_folder / "metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["val/nme"]]
+    return [{key: float(value) for key, value in row.items() if key.startswith("val/") and value} for row in rows]
+
+
+def test_two_processes_test_as_one_does_to_the_last_digit(learnt):
+    for method in learnt[1]:
+        one, two = (learnt[0] / name / method for name in ("one", "two"))
+        lines = r"^ (?:full|pose|blur) .*$"
+        told = [re.findall(lines, (run / "told-0.txt").read_text(), re.MULTILINE) for run in (one, two)]
+        assert told[0] == told[1]
+        assert told[0][0].split()[:2] == ["full", "7"]
+        assert (two / "told-1.txt").read_text() == ""
+        tables = [{path.name: path.read_text() for path in (f / "runs/tested/test").glob("*.csv")} for f in (one, two)]
+        assert tables[0].keys() == tables[1].keys()
+        assert len(tables[0]) >= 4
+        for name, text in tables[0].items():
+            assert text == tables[1][name], f"{method}: {name}"
+
+
+def test_accumulated_gradients_are_those_of_one_process(varied):
+    one, two = (folder / "runs/accumulated" for folder in varied)
+    same_weights(one, two, VARIED)
+    # Of 7 batches an epoch, the last of which is a step of its own
+    assert torch.load(two / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 3 * 4
+
+
+def test_bfloat16_learns_about_the_same(varied):
+    one, two = (validations(folder / "runs/bf16") for folder in varied)
+    for row, other, in_double in zip(one, two, validations(varied[0] / "runs/every"), strict=True):
         assert other["val/nme"] != row["val/nme"]
         assert other["val/nme"] == pytest.approx(row["val/nme"], rel=0.03)
         assert other["val/nme"] == pytest.approx(in_double["val/nme"], rel=0.03)
 
 
-def test_the_other_process_tells_nothing_of_the_training(learnt):
-    told = [(learnt / f"two/{rank}.txt").read_text() for rank in range(2)]
-    assert [text.count("report: ") for text in told] == [len(METHODS) + len(VARIANTS), 0]
-    assert [text.count("epoch 0: val/nme") for text in told] == [len(METHODS) + len(VARIANTS), 0]
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_two_processes_validate_as_one_does(learnt, method):
-    one, two = (validations(learnt / name / method / "runs/every/metrics.csv") for name in ("one", "two"))
-    assert len(one) == 3
-    for row, other in zip(one, two, strict=True):
-        assert row.keys() == other.keys() >= {"val/nme", "val/fr10", "val/auc10", "val/point_var"}
-        assert other == pytest.approx(row, rel=1e-5, nan_ok=True)
-
-
-def validations(file):
-    """The rows of validations, of what they measured."""
-    with file.open(newline="") as opened:
-        rows = [row for row in csv.DictReader(opened) if row["val/nme"]]
-    return [{key: float(value) for key, value in row.items() if key.startswith("val/") and value} for row in rows]
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_two_processes_test_as_one_does_to_the_last_digit(learnt, method):
-    one, two = (learnt / name / method for name in ("one", "two"))
-    told = [
-        re.findall(r"^ (?:full|pose|occlusion) .*$", (f / "told-0.txt").read_text(), re.MULTILINE) for f in (one, two)
-    ]
-    assert told[0] == told[1]
-    assert told[0][0].split()[:2] == ["full", "7"]
-    assert (two / "told-1.txt").read_text() == ""
-    tables = [{path.name: path.read_text() for path in (f / "runs/tested/test").glob("*.csv")} for f in (one, two)]
-    assert tables[0].keys() == tables[1].keys()
-    assert len(tables[0]) >= 4
-    for name, text in tables[0].items():
-        assert text == tables[1][name], name
-
-
-def test_the_first_process_alone_writes(learnt):
-    told = [re.findall("^wrote: .*", (learnt / f"two/{rank}.txt").read_text(), re.MULTILINE) for rank in range(2)]
-    assert any(line.endswith("metrics.csv") for line in told[0])
-    assert [line for line in told[1] if not line.endswith(f"{os.sep}told-1.txt")] == []
+def test_the_first_process_alone_tells_and_writes(learnt):
+    told = [(learnt[0] / f"two/{rank}.txt").read_text() for rank in range(2)]
+    trainings = len(learnt[1]) + len(VARIANTS) * (VARIED in learnt[1])
+    for line in ("report: ", "epoch 0: val/nme"):
+        assert [text.count(line) for text in told] == [trainings, 0]
+    wrote = [re.findall("^wrote: .*", text, re.MULTILINE) for text in told]
+    assert any(line.endswith("metrics.csv") for line in wrote[0])
+    assert [line for line in wrote[1] if not line.endswith(f"{os.sep}told-1.txt")] == []
 
 
 if __name__ == "__main__":

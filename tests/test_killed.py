@@ -1,4 +1,4 @@
-"""Every method killed with -9 at random points, some while a checkpoint is written: it ends as if nothing had been.
+"""Every method killed with -9 at three random points, one of them in a checkpoint: it ends as if nothing had been.
 
 Run as a module this is a process that has imported what trainings need, and forks one after the other: importing takes
 longer than they do. Points are drawn anew each time, by ``KILLED_SEED`` where it is set, and told where the test fails.
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.experiment import ROOT, run, weights
 
 STEPS = {"first": (4, 9), "last": (1, 4)}  # of the optimiser since the process began, of at least 12; from and to
 DELAY = 0.2  # seconds after such a step at most: in it, or where the epoch ends
+QUICK = ("ldeq.LDEQ", "pipnet.SelfTraining", "wasserstein_hrnet.HRNet", "two_step.Discovery")
 SECONDS = 400
 
 
@@ -94,10 +96,10 @@ def die_renaming(share: float) -> None:
     sys.addaudithook(hook)
 
 
-def kill_all(folder: Path, seed: str) -> None:
+def kill_all(folder: Path, seed: str, methods: Iterable[str]) -> None:
     """Train each method in one piece and in pieces, and write what became of them to ``killed.json``."""
     draws, told = random.Random(seed), []
-    for number, method in enumerate(METHODS):
+    for number, method in enumerate(methods):
         path = folder / method
         path.mkdir()
         write_training(path, method)
@@ -113,39 +115,44 @@ def kill_all(folder: Path, seed: str) -> None:
     (folder / "killed.json").write_text(json.dumps(told))
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
+@pytest.fixture(
+    scope="module",
+    params=[QUICK, pytest.param(sorted(METHODS.keys() - {*QUICK}), marks=pytest.mark.thorough)],
+    ids=["methods", "others"],
+)
+def killed(request, tmp_path_factory):
     """The folder with all runs, and what became of each start."""
     folder = tmp_path_factory.mktemp("killed")
     seed = os.environ.get("KILLED_SEED") or str(time.time_ns())
-    words = [sys.executable, "-m", "tests.test_killed", str(folder), seed]
+    words = [sys.executable, "-m", "tests.test_killed", str(folder), seed, *request.param]
     subprocess.run(words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=SECONDS)
     return folder, json.loads((folder / "killed.json").read_text()), seed
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_killed_at_random_it_ends_as_an_uninterrupted_one(killed, method):
+def test_killed_at_random_they_end_as_uninterrupted_ones(killed):
     folder, told, seed = killed
-    starts = [start for start in told if start["method"] == method]
-    history = f"KILLED_SEED={seed}, {starts}, {(folder / method / 'log.txt').read_text()[-3000:]}"
-    assert starts[0]["code"] == starts[-1]["code"] == 0, history
-    whole, pieces = (folder / method / "runs" / name for name in ("whole", "pieces"))
-    assert (pieces / "metrics.csv").read_text() == (whole / "metrics.csv").read_text(), history
-    for file in ("last.ckpt", "best.ckpt", "previous.ckpt"):
-        one, other = weights(str(whole), file), weights(str(pieces), file)
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[key], other[key]) for key in one), f"{file}: {history}"
-    assert not list(pieces.glob("**/*.partial")), history
+    for method in dict.fromkeys(start["method"] for start in told):
+        starts = [start for start in told if start["method"] == method]
+        history = f"KILLED_SEED={seed}, {starts}, {(folder / method / 'log.txt').read_text()[-3000:]}"
+        assert starts[0]["code"] == starts[-1]["code"] == 0, history
+        whole, pieces = (folder / method / "runs" / name for name in ("whole", "pieces"))
+        assert (pieces / "metrics.csv").read_text() == (whole / "metrics.csv").read_text(), history
+        for file in ("last.ckpt", "best.ckpt", "previous.ckpt"):
+            one, other = weights(str(whole), file), weights(str(pieces), file)
+            assert one.keys() == other.keys()
+            assert all(torch.equal(one[key], other[key]) for key in one), f"{file}: {history}"
+        assert not list(pieces.glob("**/*.partial")), history
 
 
-def test_at_least_twenty_were_killed(killed):
-    """Of 27: one that was killed late may have too little left to do to be killed again."""
+def test_most_of_them_were_killed(killed):
+    """One that was killed late may have too little left to do to be killed again."""
     _, told, seed = killed
-    died = [start for start in told if start["how"] and start["code"] == -signal.SIGKILL]
-    assert len(died) >= 20, (seed, told)
-    assert sum(start["how"] not in STEPS for start in died) >= 6, (seed, told)
-    assert sum(start["checkpoint"] for start in died) >= 10, (seed, told)
+    points = [start for start in told if start["how"]]
+    died = [start for start in points if start["code"] == -signal.SIGKILL]
+    assert len(died) >= 0.75 * len(points), (seed, told)
+    assert sum(start["how"] not in STEPS for start in died) >= 0.2 * len(points), (seed, told)
+    assert sum(start["checkpoint"] for start in died) >= 0.3 * len(points), (seed, told)
 
 
 if __name__ == "__main__":
-    kill_all(Path(sys.argv[1]), sys.argv[2])
+    kill_all(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
