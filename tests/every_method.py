@@ -21,15 +21,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "pipnet.DANN": {**TINY, "domain_width": 8},
     "pipnet.CoordNet": {**TINY, "size": 64},
     "pipnet.MapNet": {**TINY, "stride": 16},
-    "wasserstein_hrnet.HRNet": HEATMAPS,
-    "wasserstein_hrnet.SimpleBaselines": {**TINY, **L2},
+    "wasserstein_hrnet.HRNet": {**HEATMAPS, **L2},
+    "wasserstein_hrnet.SimpleBaselines": TINY,
     "two_step.Discovery": {**DISCOVERY, "points": 20, "probe_faces": 10},
 }
-BASELINES = (
-    "pipnet.CoordNet",
-    "pipnet.MapNet",
-    "wasserstein_hrnet.SimpleBaselines",
-)  # each trains as another does
+THOROUGH = ("pipnet.CoordNet", "pipnet.MapNet", "wasserstein_hrnet.HRNet")  # train as others do, or slowly
 NEEDS_OTHERS = ("pipnet.SelfTraining", "pipnet.DANN")
 
 

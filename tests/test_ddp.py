@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.every_method import BASELINES, FACES, METHODS, write_training
+from tests.every_method import FACES, METHODS, THOROUGH, write_training
 from tests.experiment import ROOT, run, weights
 
 # In double precision rounding stays rounding: Adam's steps are as long where a gradient is zero but for it.
@@ -91,8 +91,8 @@ def learn_in_two_processes(folder: Path) -> None:
 
 @pytest.fixture(
     scope="module",
-    params=[sorted(METHODS.keys() - {*BASELINES}), pytest.param(BASELINES, marks=pytest.mark.thorough)],
-    ids=["methods", "baselines"],
+    params=[sorted(METHODS.keys() - {*THOROUGH}), pytest.param(THOROUGH, marks=pytest.mark.thorough)],
+    ids=["methods", "others"],
 )
 def learnt(request, tmp_path_factory):
     """A folder with the runs of some methods, ``one`` and ``two``, and the methods."""

@@ -27,6 +27,7 @@ def fit(name, *words):
     return told_by("fit", "--config", "tiny.yaml", "--name", name, *TWO, *words)
 
 
+@pytest.mark.thorough
 def test_two_processes_train_and_resume(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_experiment(tmp_path)

@@ -11,7 +11,7 @@ from lightning import Callback
 
 from callbacks import signals
 from callbacks.signals import Stopped
-from tests.every_method import BASELINES, METHODS, write_training
+from tests.every_method import METHODS, THOROUGH, write_training
 from tests.experiment import QUIET, output_of, run, start, weights, write_experiment
 
 
@@ -68,7 +68,7 @@ def same(one, other):
     return all(torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize("method", sorted(METHODS.keys() - {*BASELINES}))
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - {*THOROUGH}))
 def test_a_training_saved_in_an_epoch_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, capsys, method):
     write_training(tmp_path, method, callbacks=ASKING)
     run("fit", "--config", "every.yaml", "--name", "whole")

@@ -173,12 +173,12 @@ def test_a_signal_after_the_end_does_nothing(slurm, folder, monkeypatch):
 
 def test_a_preempted_job_goes_on(slurm, folder, monkeypatch):
     monkeypatch.setenv("SLOW", "0.5")
-    job = submitted("--nodes", "2")
+    job = submitted()
     appears("runs/tiny/training-0")
     slurm.run("scontrol", "requeue", job)  # SIGTERM, and SIGKILL after KillWait
     assert slurm.wait(job) == "COMPLETED", said()
     assert "Restored all states from the checkpoint" in said()
-    assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3 * (17 // 2 // 4)
+    assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3 * (17 // 4)
 
 
 def test_a_killed_process_ends_the_job_which_is_continued(slurm, folder, monkeypatch):

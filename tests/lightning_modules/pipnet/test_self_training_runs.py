@@ -178,6 +178,7 @@ def check_taught():
             assert bool(others) == bool(epoch)
 
 
+@pytest.mark.thorough
 def test_two_processes_share_the_faces_out_and_begin_rounds_alike(two, monkeypatch):
     folder, output = two
     monkeypatch.chdir(folder)
@@ -205,6 +206,7 @@ def test_two_processes_share_the_faces_out_and_begin_rounds_alike(two, monkeypat
             np.testing.assert_allclose(labels["confidence"][row], expected["confidence"][0], atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_two_processes_that_are_killed_in_a_round_of_pseudo_labels(two, tmp_path, monkeypatch):
     """What is left on disk of a run that is killed in round 1 is that of the whole run, with the checkpoint before."""
     shutil.copytree(two[0], tmp_path, dirs_exist_ok=True)
