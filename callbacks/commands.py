@@ -9,6 +9,7 @@ MODULES = {
     "report": "callbacks.report",
     "oracle": "callbacks.oracle.command",
     "submit": "callbacks.slurm.command",
+    "profile": "callbacks.profile.command",
 }
 
 
