@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> None:
     Raises:
         UsageError: one sentence for a mistake.
     """
-    if not words or words[0] in ("-h", "--help"):
+    if not words or {"-h", "--help"} & set(words):
         print(USAGE, end="")
         return
     own, fit = _sorted(words)

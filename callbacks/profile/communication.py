@@ -54,8 +54,7 @@ class Collectives:
         for event in self.profile.events():
             backend, colon, operation = event.name.partition(":")
             if colon and backend in ("gloo", "nccl"):
-                shapes = [shape for shape in event.input_shapes or [] if shape]
-                self.counts[operation, sum(torch.Size(shape).numel() for shape in shapes)] += 1
+                self.counts[operation, sum(torch.Size(shape).numel() for shape in event.input_shapes or [])] += 1
         self.profile = None
 
     def rows(self) -> list[dict[str, Any]]:

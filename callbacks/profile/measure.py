@@ -8,6 +8,7 @@ from typing import Any
 
 import torch.distributed as dist
 from lightning import Callback, LightningModule
+from torch.nn.parallel import DistributedDataParallel
 
 from callbacks.profile.communication import Collectives, all_reduce_seconds, messages, sizes_for
 from callbacks.profile.fitting import MARK
@@ -120,7 +121,7 @@ class Measure(Callback):
             raise SystemExit(0)
         self.instrument = instrument
         self.timer.fine = getattr(instrument, "fine", False)
-        if trainer.world_size > 1:
+        if isinstance(trainer.strategy.model, DistributedDataParallel):
             trainer.strategy.model.require_backward_grad_sync = not getattr(instrument, "silent", False)
 
     def _plan(self, trainer: Any, module: Any) -> Iterator[Any]:
@@ -147,7 +148,7 @@ class Measure(Callback):
         kinds = {"parts": Bystander(fine=True)}
         if module.device.type == "cuda":
             kinds["whole"] = Bystander()
-        if trainer.world_size > 1:
+        if isinstance(trainer.strategy.model, DistributedDataParallel):
             kinds["silent"] = Bystander(fine=True, silent=True)
         self._tell(trainer, f"{phase['name']}: {self.steps * len(kinds)} steps")
         batches: dict[str, list[slice]] = {kind: [] for kind in kinds}
