@@ -3,8 +3,10 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, product
 from typing import Any
+
+ROUNDS = 3
 
 
 def cores() -> int:
@@ -21,20 +23,22 @@ def worker_counts(configured: int) -> list[int]:
 def rates(data: Any, counts: Sequence[int], batches: int) -> dict[int, float]:
     """Samples a second of a datamodule's training batches, by number of workers.
 
+    Of three rounds the quickest: whatever else a machine does can only slow them down.
+
     Args:
         data: gives ``train_dataloader``, and takes ``num_workers``.
         counts: of workers.
-        batches: measured of each, once those are had that were loaded while workers started.
+        batches: of a round, at least; each worker loads two or more.
     """
-    configured, found = data.num_workers, {}
-    for workers in counts:
+    configured, found = data.num_workers, dict.fromkeys(counts, 0.0)
+    for _, workers in product(range(ROUNDS), counts):
         data.num_workers = workers
         loaded = _endless(data.train_dataloader())
-        for _ in islice(loaded, 1 + 2 * workers):  # each worker has two batches ready
+        for _ in islice(loaded, 1 + 2 * workers):  # what was loaded while workers started
             pass
         start = time.perf_counter()
-        samples = sum(len(batch["image"]) for batch in islice(loaded, batches))
-        found[workers] = samples / (time.perf_counter() - start)
+        samples = sum(len(batch["image"]) for batch in islice(loaded, max(batches, 2 * workers)))
+        found[workers] = max(found[workers], samples / (time.perf_counter() - start))
     data.num_workers = configured
     return found
 

@@ -68,7 +68,7 @@ class Measure(Callback):
         if trainer.is_global_zero:
             counts = self.workers or worker_counts(data.num_workers)
             self._tell(trainer, f"loading alone, with {', '.join(map(str, counts))} workers")
-            self.found["loader"] = {"cores": cores(), "rates": rates(data, counts, self.steps)}
+            self.found["loader"] = {"cores": cores(), "rates": rates(data, counts, self.steps // 2)}
         trainer.strategy.barrier()
         sent: dict[str, Any] = messages(pl_module)
         if trainer.world_size > 1:

@@ -49,7 +49,7 @@ def _derived(measured: Figures, derived: Figures) -> Iterator[tuple[str, str, st
     gpu, loader = derived["gpu"], derived["loader"]
     yield "step on a GPU", milliseconds(gpu["step"]), gpu["how"]
     needed, workers = loader["workers_needed"], loader["workers"]
-    yield "workers for it", f"{needed}", f"the config has {workers}" + ("; they starve it" if workers < needed else "")
+    yield "workers for it", f"{needed}", f"the config has {workers}" + (": it starves" if workers < needed else "")
     for row in derived["scaling"]:
         if row["gpus"] in (8, 64):
             fed = f"with workers enough; {row['efficiency']:.0%} with {workers}"

@@ -15,6 +15,7 @@ from callbacks.profile.operations import Operations
 from callbacks.profile.timer import PARTS
 from cli import main as cli
 from lightning_modules.pipnet import PIPNet
+from tests.callbacks.test_report_browser import BROWSER, measure
 from tests.every_method import METHODS, NEEDS_OTHERS, write_training
 from tests.experiment import QUIET, output_of, start
 from tests.one_sentence import one_sentence
@@ -98,6 +99,17 @@ def test_the_page_and_the_table_say_where_figures_come_from(profiled):
     assert "efficiency, 64 GPUs" in told
     assert figures["measured"]["loader"]["rates"].keys() == {"0", "1"}
     assert [row["gpus"] for row in figures["derived"]["scaling"]] == [1, 2, 4, 8, 16, 32, 64]
+
+
+@pytest.mark.skipif(not BROWSER, reason="neither chromium nor chrome is installed")
+def test_a_browser_shows_the_page_whole(profiled, tmp_path):
+    page = profiled[0] / "runs/every/profile/profile.html"
+    for width, seen in measure(tmp_path, page, 1280, 500).items():
+        assert seen["overflow"] == 0, width
+        assert seen["fetched"] == []
+        assert seen["heading"] == "every"
+        assert seen["charts"] == 1 + 3  # a bar, and loading, memory and efficiency
+        assert seen["small"] == 0 or width == "500"
 
 
 def test_a_plan_is_made_anew_from_measured_figures(profiled, tmp_path, capsys):
