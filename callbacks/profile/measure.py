@@ -92,6 +92,11 @@ class Measure(Callback):
             self.instrument.begin(batch)
         self.in_step = True
 
+    def on_before_optimizer_step(self, trainer: Any, pl_module: LightningModule, optimizer: Any) -> None:
+        """Leave out the optimiser."""
+        if isinstance(self.instrument, Operations):
+            self.instrument.look_away()
+
     def on_train_batch_end(
         self, trainer: Any, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

@@ -7,7 +7,10 @@ from torch.utils.flop_counter import flop_registry
 
 
 class Operations:
-    """Counts a step's floating-point operations, by torch's formulas, and the operations that a device is given."""
+    """Counts a step's floating-point operations, by torch's formulas, and the operations that a device is given.
+
+    The optimiser's are left out: on a GPU it takes all weights at once, elsewhere one after the other.
+    """
 
     def __init__(self) -> None:
         self.mode: Any = Counting()  # type: ignore[no-untyped-call]
@@ -16,9 +19,12 @@ class Operations:
         """Look on."""
         self.mode.__enter__()
 
-    def end(self) -> None:
-        """Look away."""
+    def look_away(self) -> None:
+        """The backward pass is through."""
         self.mode.__exit__(None, None, None)
+
+    def end(self) -> None:
+        """The optimiser has made the step."""
 
 
 class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]

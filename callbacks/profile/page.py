@@ -6,7 +6,7 @@ from typing import Any
 
 from callbacks.profile.assumptions import Assumptions
 from callbacks.profile.plan import exchange_seconds
-from callbacks.profile.table import megabytes, milliseconds, static
+from callbacks.profile.table import figure, megabytes, milliseconds, static
 from callbacks.profile.timer import PARTS
 from callbacks.report.charts import Axis, Chart, Line, draw
 from callbacks.report.page import write
@@ -39,6 +39,7 @@ def write_page(path: Path, measured: Figures, assumed: Assumptions, derived: Fig
         },
         "collectives": measured["communication"].get("collectives"),
         "check": derived["memory"].get("check"),
+        "figure": figure,
         "ms": milliseconds,
         "mb": megabytes,
     }

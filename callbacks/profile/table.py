@@ -34,14 +34,14 @@ def _measured(measured: Figures) -> Iterator[tuple[str, str, str]]:
         for part in PARTS:
             yield f"  {part}", milliseconds(parts[part]), f"{parts[part] / step:.0%}"
         batch, peak = phase["memory"]["batches"][-1]
-        yield "  FLOPs", f"{phase['flops'] / 1e9:,.4g} G", f"in {phase['operations']:,} operations"
+        yield "  FLOPs", f"{figure(phase['flops'] / 1e9)} G", f"in {phase['operations']:,} operations"
         yield (
             "  memory",
             megabytes(peak + static(phase)),
             f"{megabytes(static(phase))} of it whatever the batch of {batch}",
         )
     for workers, rate in measured["loader"]["rates"].items():
-        yield f"loading, {workers} workers", f"{rate:,.4g}", f"samples/s on {measured['loader']['cores']} cores"
+        yield f"loading, {workers} workers", figure(rate), f"samples/s on {measured['loader']['cores']} cores"
     yield "gradients", megabytes(sent["gradient_bytes"]), "summed in each step"
 
 
@@ -61,11 +61,16 @@ def static(phase: Figures) -> int:
     return int(sum(phase["memory"][key] for key in ("weights", "gradients", "optimiser", "buckets")))
 
 
+def figure(value: float) -> str:
+    """``0.123``, ``12.3``, ``1,235``."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def milliseconds(seconds: float) -> str:
     """``12.3 ms``."""
-    return f"{1e3 * seconds:,.3g} ms" if seconds < 1 else f"{1e3 * seconds:,.0f} ms"
+    return f"{figure(1e3 * seconds)} ms"
 
 
 def megabytes(count: float) -> str:
-    """``87 MB``."""
-    return f"{count / 1e6:,.3g} MB" if count < 1e9 else f"{count / 1e9:,.3g} GB"
+    """``87 MB``, ``2.2 GB``."""
+    return f"{figure(count / 1e6)} MB" if count < 1e9 else f"{figure(count / 1e9)} GB"

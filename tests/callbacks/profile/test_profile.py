@@ -161,7 +161,7 @@ def test_floating_point_operations_are_those_that_torch_counts():
     ours = Operations()
     ours.begin({})
     net(image).sum().backward()
-    ours.end()
+    ours.look_away()
     with FlopCounterMode(display=False) as theirs:
         net(image).sum().backward()
     assert ours.mode.flops == theirs.get_total_flops()
