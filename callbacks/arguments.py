@@ -27,6 +27,7 @@ COMMANDS = {  # that are not Lightning's
     "oracle": "annotate videos by what several runs say together, in WFLW-V's format; or rank a dataset's",
     "submit": "train as a job of Slurm, on any number of nodes and GPUs",
     "dashboard": "make a workspace of Weights & Biases for the runs of a project",
+    "profile": "measure where a training's time goes, and derive what many GPUs would make of it",
 }
 COMMAND = ("python", "cli.py")
 OWN_FILES = "datamodules.own_files.OwnFiles"
@@ -68,6 +69,7 @@ def usage() -> str:
             "       python cli.py oracle --members RUN RUN ... --data.path FOLDER --out FOLDER",
             "       python cli.py submit --config NAME --nodes N --gpus M [--dry-run] [--option VALUE]",
             "       python cli.py dashboard PROJECT",
+            "       python cli.py profile --config NAME [--option VALUE]",
             "",
             *lines,
             "",

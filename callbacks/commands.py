@@ -10,6 +10,7 @@ MODULES = {
     "oracle": "callbacks.oracle.command",
     "submit": "callbacks.slurm.command",
     "dashboard": "callbacks.dashboard.command",
+    "profile": "callbacks.profile.command",
 }
 
 

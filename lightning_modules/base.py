@@ -268,6 +268,10 @@ class LandmarkModule(LightningModule):
         filters = list(candidates())
         return Tried(filters, self.videos.errors(filters))
 
+    def phases(self) -> dict[str, int]:
+        """What kinds of training steps there are, by name the first epoch of each: ``profile`` measures each kind."""
+        return {"training": 0}
+
     def recurrences(self) -> Mapping[str, Any]:
         """What follows videos otherwise than frame by frame, by its title in tables; it has the methods below."""
         return {}

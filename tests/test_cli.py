@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 
 MISTAKES = {
     "fot --config tiny.yaml": ["'fot' is not one of fit", "did you mean fit?"],
-    "prepar wflw": ["'prepar' is not one of fit", "submit, dashboard; did you mean prepare?"],
+    "prepar wflw": ["'prepar' is not one of fit", "submit, dashboard, profile; did you mean prepare?"],
     "inspekt --config tiny.yaml": ["did you mean inspect?"],
     "fit": ["fit needs --config NAME", "ldeq_wflw.yaml"],
     "test --name nothing": ["there is no run runs/nothing", "needs --config"],

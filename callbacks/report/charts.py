@@ -31,12 +31,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis from ``low`` to ``high``."""
+    """An axis from ``low`` to ``high``; ``at`` is where ticks are, if not at round values."""
 
     title: str
     low: float
     high: float
     log: bool = False
+    at: tuple[float, ...] = ()
 
     def share(self, value: float) -> float:
         """Where a value stands, 0 at ``low`` and 1 at ``high``; NaN where it cannot."""
@@ -46,7 +47,9 @@ class Axis:
         return (value - low) / (high - low)
 
     def ticks(self, count: int) -> list[float]:
-        """About ``count`` round values."""
+        """About ``count`` round values, or those that are asked for."""
+        if self.at:
+            return list(self.at)
         if self.log:
             decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             for factors in ((1, 2, 5), (1, 3), (1,)):

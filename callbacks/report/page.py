@@ -25,6 +25,7 @@ from callbacks.report.further import further_picture, further_table
 from callbacks.report.run import Measurement, Run, read_run
 
 REPORT = "report.html"
+TEMPLATES = Path(__file__).parent
 Content = dict[str, Any]
 
 
@@ -43,10 +44,10 @@ def write_comparison(runs: list[Run], out: Path) -> Path:
     return write(out, "comparison.html", comparison_content(runs))
 
 
-def write(path: Path, template: str, content: Content) -> Path:
-    """Render a template into a file, which is whole or not there."""
+def write(path: Path, template: str, content: Content, folder: Path = TEMPLATES) -> Path:
+    """Render a template, of this folder or another, into a file, which is whole or not there."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,  # names of runs, data and metrics are anybody's text
         undefined=StrictUndefined,
         trim_blocks=True,

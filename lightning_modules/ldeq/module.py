@@ -208,6 +208,13 @@ class LDEQ(LandmarkModule):
         """How this epoch differentiates the equilibrium."""
         return self.early_gradient if epoch < self.early_epochs else self.gradient
 
+    def phases(self) -> dict[str, int]:
+        """See `LandmarkModule`."""
+        names = [f"{type(gradient).__name__} gradient" for gradient in (self.early_gradient, self.gradient)]
+        if names[0] == names[1]:
+            names = [f"{name}, {when}" for name, when in zip(names, ("early", "later"), strict=True)]
+        return dict(zip(names, (0, self.early_epochs), strict=True)) if self.early_epochs else {names[1]: 0}
+
     def equilibrium(self, image: Tensor, epoch: int) -> Equilibrium:
         """The tracked equilibrium of images in training, by the gradient of this epoch."""
         f, z0 = self.inject(image)

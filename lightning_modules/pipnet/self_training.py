@@ -179,6 +179,10 @@ class SelfTraining(PIPNet):
         """What the learning rate of an epoch is multiplied by; each round has the whole schedule."""
         return self.schedule(self.rounds.share_done(epoch))
 
+    def phases(self) -> dict[str, int]:
+        """See `LandmarkModule`: steps of the first round take as long, on faces that are all labelled."""
+        return {"labelled faces and others": self.rounds.epochs}
+
     def training_step(self, batch: LandmarkBatch, batch_idx: int) -> Tensor:
         """Losses of labelled faces at the network's stride and of the others at the round's task."""
         mixed: MixedBatch = batch  # type: ignore[assignment]

@@ -173,6 +173,11 @@ class Discovery(LandmarkModule):
         """Whether this epoch is of step 1."""
         return self.current_epoch < self.contrastive_epochs
 
+    def phases(self) -> dict[str, int]:
+        """See `LandmarkModule`."""
+        first = {"step 1, contrast": 0} if self.contrastive_epochs else {}
+        return {**first, "step 2, equivariance": self.contrastive_epochs}
+
     def training_step(self, batch: LandmarkBatch, batch_idx: int) -> Tensor:
         """The loss of the step; other parameters take part with 0, which DistributedDataParallel waits for."""
         image = batch["image"]
