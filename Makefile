@@ -30,7 +30,7 @@ test: install
 
 # What is left out of `make test`: the same of more methods.
 test-thorough: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m thorough
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m thorough
 
 lint: install
 	$(BIN)/ruff check .

@@ -9,6 +9,8 @@ from lightning import Callback, LightningModule
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from callbacks.ranks import from_all_ranks
+
 FILE = "diverged.pt"
 
 
@@ -51,29 +53,34 @@ class StopOnDivergence(Callback):
         self.check(trainer)
 
     def check(self, trainer: Any) -> None:
-        """Look at the losses since the last look.
+        """Look at the losses since the last look, all processes at the same time.
 
         Raises:
-            FloatingPointError: one of them is infinite or NaN.
+            FloatingPointError: one of them is infinite or NaN, on any process; all say which came first.
         """
         if not self.steps:
             return
         steps, self.steps = self.steps, []
-        wrong = (~torch.stack([step.loss for step in steps]).float().cpu().isfinite()).nonzero()
-        if not len(wrong):
+        wrong = (~torch.stack([step.loss for step in steps]).float().isfinite()).nonzero()
+        own = int(wrong[0]) if len(wrong) else len(steps)
+        first = int(trainer.strategy.reduce(torch.tensor(own, device=trainer.strategy.root_device), reduce_op="min"))
+        if first == len(steps):
             return
-        step = steps[int(wrong[0])]
+        step = steps[first]
+        told = from_all_ranks([(float(step.loss), _kept(trainer, step))] if own == first else [])
+        files = [file for _, file in told if file]
+        kept = f" ({' and '.join(files)} {'has' if len(files) == 1 else 'have'} the batch)" if files else ""
         precision = "" if trainer.precision == "32-true" else " or use --trainer.precision=32-true"
         raise FloatingPointError(
-            f"training diverged: the loss of epoch {trainer.current_epoch}, batch {step.batch} is {float(step.loss):g}"
-            f"{_kept(trainer, step)}; lower --model.init_args.lr (now {_rate(trainer)}), set "
+            f"training diverged: the loss of epoch {trainer.current_epoch}, batch {step.batch} is {told[0][0]:g}"
+            f"{kept}; lower --model.init_args.lr (now {_rate(trainer)}), set "
             f"--trainer.gradient_clip_val (now {trainer.gradient_clip_val}){precision}; start again, or --resume from "
             "the last finished epoch"
         )
 
 
 def _kept(trainer: Any, step: _Step) -> str:
-    """Where the batch of a step is kept."""
+    """The file that the batch of a step is kept in, '' where there is none."""
     if step.faces is None or trainer.fast_dev_run:
         return ""
     dataset = trainer.train_dataloader.dataset
@@ -82,7 +89,7 @@ def _kept(trainer: Any, step: _Step) -> str:
     path = Path(trainer.default_root_dir, FILE).with_stem(f"diverged{rank}")
     about = {"epoch": trainer.current_epoch, "batch_idx": step.batch, "loss": step.loss.cpu(), "batch": batch}
     torch.save(about, path)
-    return f" ({path} has the batch)"
+    return str(path)
 
 
 def _rate(trainer: Any) -> str:

@@ -88,5 +88,5 @@ def plugins(trainer: Any) -> list[Any]:
     if trainer.sync_batchnorm:
         from callbacks.sync_batchnorm import SyncBatchNorm  # timm takes a second to import
 
-        found.append(SyncBatchNorm())
+        found.append(SyncBatchNorm(trainer.accelerator))
     return found

@@ -54,7 +54,9 @@ class SaveOnSignal(Callback):
         """
         if trainer.world_size == 1 or batch_idx % EVERY == 0:
             self.ending = self.ending or self._asked(trainer)
-        if not self.ending or trainer.is_last_batch or trainer.fit_loop._should_accumulate():
+        loop = trainer.fit_loop
+        validates = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # next; the run that goes on would not
+        if not self.ending or trainer.is_last_batch or loop._should_accumulate() or validates:
             return
         self.divergence.check(trainer)
         trainer._logger_connector.on_batch_end()

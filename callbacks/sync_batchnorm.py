@@ -4,6 +4,8 @@ PyTorch's runs on GPUs alone; `AcrossProcesses` is the same on CPUs. Lightning's
 activation that timm's batch norms hold (of EfficientNets, MobileNets and others): timm's own keeps it.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed
 from lightning.pytorch.plugins import TorchSyncBatchNorm
@@ -15,11 +17,18 @@ from lightning_modules.processes import sum_over_processes
 
 
 class SyncBatchNorm(TorchSyncBatchNorm):
-    """Converts a network's batch norms where a training begins, and leaves them so: their evaluation is the same."""
+    """Converts a network's batch norms where a training begins, and leaves them so: their evaluation is the same.
+
+    Args:
+        accelerator: of the trainer's options. The network is not on its device yet when it is converted.
+    """
+
+    def __init__(self, accelerator: Any) -> None:
+        self.on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """On its device already."""
-        if next(model.parameters()).is_cuda:
+        """With PyTorch's own layers on GPUs."""
+        if self.on_gpu:
             return convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         for path, module in list(model.named_modules()):
             if isinstance(module, _BatchNorm):

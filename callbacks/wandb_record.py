@@ -1,6 +1,7 @@
 """What a training tells Weights & Biases beside its metrics: the best validation, the code's version, checkpoints."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,6 @@ class WandbRecord(Callback):
 
 
 def _artifact(name: str, path: Path) -> Any:
-    artifact = wandb.Artifact(f"{name}-{path.stem}", type="checkpoint")
+    artifact = wandb.Artifact(f"{re.sub('[^A-Za-z0-9_.-]', '-', name)}-{path.stem}", type="checkpoint")
     artifact.add_file(str(path))
     return artifact

@@ -230,7 +230,9 @@ class LandmarkDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled and augmented; an incomplete last batch is left out."""
         dataset, (ranks, rank) = self._datasets["train"], self._ranks()
-        return self._shuffled(dataset, EpochSampler(dataset, num_replicas=ranks, rank=rank, seed=self.seed))
+        whole = len(dataset) >= ranks * self.batch_size  # else no face is left out, and the last are filled up
+        sampler = EpochSampler(dataset, num_replicas=ranks, rank=rank, seed=self.seed, drop_last=whole)
+        return self._shuffled(dataset, sampler)
 
     def clean_dataloader(
         self, count: int | None, split: Literal["training", "validation"] = "training"

@@ -183,7 +183,9 @@ class Mixture(LandmarkDataModule):
         world, rank = self._ranks()
         sampler: EpochSampler
         if self.labelled_only:
-            sampler = EpochSampler(self.mixed.parts[0], num_replicas=world, rank=rank, seed=self.seed)
+            faces = self.mixed.parts[0]
+            whole = len(faces) >= world * self.batch_size
+            sampler = EpochSampler(faces, num_replicas=world, rank=rank, seed=self.seed, drop_last=whole)
         else:
             sampler = MixtureSampler(self.mixed, self.ratio, self.batch_size, world, rank, self.seed)
         self._begin(sampler)
@@ -245,8 +247,8 @@ class MixtureSampler(EpochSampler):
     """(epoch, index) of every annotated face and ``ratio`` times as many others (None: all), spread evenly, over ranks.
 
     The ranks' batches are together those of one process whose batches are as large as all of theirs. Of each such batch
-    the ranks take their parts of both kinds, which differ by one face at most; the last round of the ranks is filled up
-    with faces from the beginning.
+    the ranks take their parts of both kinds, which differ by one face at most. Fewer faces than such a batch has are
+    filled up with faces from the beginning.
     """
 
     def __init__(
@@ -255,9 +257,10 @@ class MixtureSampler(EpochSampler):
         super().__init__(faces, num_replicas=num_replicas, rank=rank, seed=seed)
         self.num_labelled, self.num_others = faces.num_labelled, len(faces) - faces.num_labelled
         self.drawn = self.num_others if ratio is None else max(1, round(ratio * faces.num_labelled))
-        self.num_samples = -(-(self.num_labelled + self.drawn) // num_replicas)
+        self.whole_batch, count = batch_size * num_replicas, self.num_labelled + self.drawn
+        # A last round that is not full is left out, as an incomplete batch is, where there are whole ones
+        self.num_samples = count // num_replicas if count >= self.whole_batch else -(-count // num_replicas)
         self.total_size = self.num_samples * num_replicas
-        self.whole_batch = batch_size * num_replicas
 
     def order(self) -> Iterable[int]:
         """As `EpochSampler.order`."""

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from lightning import Callback
 
 from tests.experiment import QUIET, ROOT, output_of, start, weights, write_experiment
+from tests.tiny import Tiny
 
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp", *QUIET)
 
@@ -72,6 +74,35 @@ def test_sigterm_to_the_first_process_ends_all_of_them(tmp_path, monkeypatch):
     assert output.count("stopped by SIGTERM; run tiny keeps its last finished epoch; continue it with: ") == 1
     assert "Traceback" not in output
     assert torch.load(last, weights_only=True)["global_step"] > 0
+
+
+class Diverge(Callback):
+    """Spoils the loss of a batch of the second process, the fifth."""
+
+    def on_before_zero_grad(self, trainer, pl_module, optimizer):
+        pl_module.spoilt = trainer.global_rank == 1 and trainer.global_step == 3
+
+
+class Spoilt(Tiny):
+    """A loss that is NaN where `Diverge` says so."""
+
+    def training_step(self, batch, batch_idx):
+        return super().training_step(batch, batch_idx) * (float("nan") if getattr(self, "spoilt", False) else 1)
+
+
+@pytest.mark.thorough
+def test_a_loss_that_is_nan_in_one_process_is_told_by_the_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_experiment(tmp_path, callbacks=[{"class_path": f"{__name__}.Diverge"}], max_epochs=3, log_every_n_steps=50)
+    words = ("--config", "tiny.yaml", "--model", f"{__name__}.Spoilt", "--model.init_args.num_landmarks=98")
+    process = start("fit", *words, *TWO, OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT))
+    output = output_of(process)
+    assert process.returncode == 1, output
+    assert set(re.findall(r"the loss of epoch (\d), batch (\d) is nan", output)) == {("2", "0")}
+    assert "runs/tiny/diverged-1.pt has the batch" in output
+    kept = torch.load("runs/tiny/diverged-1.pt", weights_only=True)
+    assert (kept["epoch"], kept["batch_idx"]) == (2, 0)
+    assert not Path("runs/tiny/diverged-0.pt").exists()
 
 
 class Fail(Callback):

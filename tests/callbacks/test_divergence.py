@@ -15,6 +15,7 @@ from tests.tiny import Tiny
 def trainer(log_every_n_steps=50):
     optimizer = SimpleNamespace(param_groups=[{"lr": 0.25}])
     settings = {"gradient_clip_val": 1.0, "precision": "bf16-mixed", "optimizers": [optimizer], "current_epoch": 3}
+    settings["strategy"] = SimpleNamespace(root_device="cpu", reduce=lambda value, reduce_op: value)
     return SimpleNamespace(log_every_n_steps=log_every_n_steps, **settings)
 
 

@@ -15,7 +15,7 @@ def network():
 
 
 def test_a_network_computes_what_it_did_and_has_the_same_weights():
-    plain, converted = network(), SyncBatchNorm().apply(network())
+    plain, converted = network(), SyncBatchNorm("cpu").apply(network())
     kinds = [type(module) for module in converted.modules()]
     assert BatchNormAct2d not in kinds
     assert AcrossProcesses in kinds
@@ -23,12 +23,13 @@ def test_a_network_computes_what_it_did_and_has_the_same_weights():
     image = torch.rand(2, 3, 64, 64)
     for mode in (True, False):  # training without other processes, then evaluation with what was remembered
         assert torch.equal(converted.train(mode)(image), plain.train(mode)(image))
-    assert SyncBatchNorm().revert(converted) is converted
+    assert SyncBatchNorm("cpu").revert(converted) is converted
 
 
-def test_on_gpus_activations_stay_too(monkeypatch):
-    monkeypatch.setattr(torch.nn.Parameter, "is_cuda", True)
-    plain, converted = network(), SyncBatchNorm().apply(network())
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda", "auto"])
+def test_on_gpus_activations_stay_too(monkeypatch, accelerator):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    plain, converted = network(), SyncBatchNorm(accelerator).apply(network())
     acts = [module.act for module in plain.modules() if isinstance(module, BatchNormAct2d)]
     kept = [module.act for module in converted.modules() if isinstance(module, SyncBatchNormAct)]
     assert list(map(type, kept)) == list(map(type, acts))
