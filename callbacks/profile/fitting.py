@@ -15,6 +15,7 @@ CLI = Path(__file__).resolve().parents[2] / "cli.py"
 CALLBACK = "callbacks.profile.measure.Measure"
 MARK = "profile: "  # begins a line of the callback's that is for the user
 QUIET = ("enable_progress_bar=false", "enable_model_summary=false", "limit_val_batches=0", "num_sanity_val_steps=0")
+LONG = ("max_steps=-1", "max_time=null", "fast_dev_run=false")  # it ends when all is measured
 
 
 def measure_fit(words: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def measure_fit(words: Sequence[str], options: dict[str, Any]) -> dict[str, Any]
         out = Path(folder, "measured.json")
         callback = json.dumps({"class_path": CALLBACK, "init_args": {"out": str(out), **options}})
         command = [sys.executable, str(CLI), "fit", *words, f"--runs={folder}", "--wandb=null"]
-        command += [*(f"--trainer.{option}" for option in QUIET), f"--trainer.callbacks+={callback}"]
+        command += [*(f"--trainer.{option}" for option in (*QUIET, *LONG)), f"--trainer.callbacks+={callback}"]
         last = _run(command)
         if out.is_file():
             return dict(json.loads(out.read_text()))

@@ -96,7 +96,7 @@ def epochs_of(measured: Figures) -> list[int]:
 def short_messages(measured: Figures) -> float:
     """Messages of a step that are all latency: counted among several processes, else those that are known of."""
     sent = measured["communication"]
-    if "collectives" not in sent:
+    if not sent.get("collectives"):
         return float(sent["short_messages"])
     return float(sum(row["a_step"] for row in sent["collectives"] if row["elements"] < SHORT))
 
