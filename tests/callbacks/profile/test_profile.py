@@ -74,7 +74,8 @@ def test_what_is_sent_is_counted(profiled):
     """Gradients once a step, and what Lightning and the run's own callbacks say in every and in every tenth batch."""
     sent = profiled[2]["measured"]["communication"]
     sums = [row for row in sent["collectives"] if row["operation"] == "all_reduce" and row["a_step"] == 1]
-    assert 4 * sum(row["elements"] for row in sums) == sent["gradient_bytes"]
+    counts = 3  # of what PIPNet's losses are means over
+    assert 4 * (sum(row["elements"] for row in sums) - counts) == sent["gradient_bytes"]
     single = {row["operation"]: row["a_step"] for row in sent["collectives"] if row["elements"] == 1}
     assert single["broadcast"] >= 0.8  # not where an epoch begins
     assert 0 < single["all_reduce"] <= 0.3
