@@ -81,9 +81,10 @@ class LandmarkCLI(LightningCLI):
         """A trainer with the run's files, loggers and checks, which no config can take away."""
         settings, metrics = self._settings(), MetricsCSV(self.run.metrics)
         check_trainer(settings["trainer"])
-        loggers: list[Any] = [metrics] if self.subcommand == "fit" else []
+        fitting = self.subcommand == "fit"
+        loggers: list[Any] = [metrics] if fitting else []
         if project := self._get(self.config, "wandb"):
-            loggers.append(wandb_logger(self.run, project, settings))
+            loggers.append(wandb_logger(self.run, project, settings if fitting else {}))
         given, trainer = self._get(self.config, "ckpt_path"), self._get(self.config_init, "trainer")
         options = (given, self._get(self.config_init, "smooth"))
         self.trainer_defaults["callbacks"] = pinned_callbacks(self.run, self.arguments, settings, metrics, *options)

@@ -2,34 +2,46 @@
 
 import os
 import re
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.run_folder import RunFolder, note
 from callbacks.wandb_account import has_key, out_of_reach
 
 
 def wandb_logger(run: RunFolder, project: str, settings: Mapping[str, Any]) -> WandbLogger:
-    """A logger that continues the W&B run of this name; its files are in the run's folder.
+    """A logger that continues this run in W&B; its files are in the run's folder.
 
     Args:
         run: the run's folder.
         project: W&B's project.
-        settings: the resolved config.
+        settings: the resolved config of a training; nothing of what only measures it.
     """
     run.path.mkdir(parents=True, exist_ok=True)  # W&B would write to the temporary folder otherwise
     return WandbLogger(
         project=project,
         name=run.name,
-        id=os.environ.get("WANDB_RUN_ID") or re.sub(r"[^\w.-]", "-", run.name),  # a sweep has chosen one
+        id=os.environ.get("WANDB_RUN_ID") or _identity(run),  # a sweep has chosen one
         save_dir=run.path.absolute(),  # W&B's own process may have begun in another folder
         resume="allow",
         mode=wandb_mode(),
         config=dict(settings),
         allow_val_change=True,
     )
+
+
+def _identity(run: RunFolder) -> str | None:
+    """The run's id in W&B: its name and letters drawn once, so that another run of this name is another there too."""
+    if rank_zero_only.rank:
+        return None  # the first process alone logs
+    file = run.path / ".wandb_id"
+    if not file.is_file():
+        file.write_text(f"{re.sub('[^A-Za-z0-9_.-]', '-', run.name)}-{secrets.token_hex(3)}")
+    return file.read_text()
 
 
 def wandb_runs(trainer: Any) -> list[Any]:

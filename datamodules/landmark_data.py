@@ -274,10 +274,20 @@ class LandmarkDataModule(LightningDataModule):
         loop = trainer.fit_loop
         done = loop.epoch_progress.current.processed > trainer.current_epoch or trainer.is_last_batch
         batches = 0 if done else loop.epoch_loop.batch_progress.current.processed
-        return {"epoch": loop.epoch_progress.current.processed, "batches": batches}
+        return {"epoch": loop.epoch_progress.current.processed, "batches": batches, "processes": trainer.world_size}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Begin there."""
+        """Begin there.
+
+        Raises:
+            ValueError: another number of processes was in the middle of an epoch, whose faces it shared out otherwise.
+        """
+        processes = state_dict.get("processes", self._ranks()[0])
+        if state_dict.get("batches") and processes != self._ranks()[0]:
+            raise ValueError(
+                f"last.ckpt was saved in the middle of an epoch by another number of processes ({processes}, now "
+                f"{self._ranks()[0]}); resume with {processes}, or delete it, and --resume goes on from previous.ckpt"
+            )
         self._first_epoch, self._batches_done = state_dict["epoch"], state_dict.get("batches", 0)
 
     def val_dataloader(self) -> DataLoader[Any]:

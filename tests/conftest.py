@@ -1,8 +1,16 @@
 """What every test needs: caches of its own, so that none reads or leaves files in the user's, and Ctrl-C."""
 
+import gc
 import signal
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_collections():
+    """What imported libraries hold need not be looked through for garbage, again and again."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.every_method import FACES, METHODS, THOROUGH, write_training
+from tests.every_method import FACES, METHODS, write_training
 from tests.experiment import ROOT, run, weights
 
 # In double precision rounding stays rounding: Adam's steps are as long where a gradient is zero but for it.
@@ -24,6 +24,7 @@ WORDS = ("--config", "every.yaml", "--trainer.precision=64-true")
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.sync_batchnorm=true")
 BATCH = 8  # of both processes together
 TRAINED = {**FACES, "num_train": 84, "num_test": 7}  # 63 to train, 21 to validate: 21 steps
+QUICK = ("ldeq.LDEQ", "pipnet.PIPNet", "two_step.Discovery")
 VARIED = "pipnet.PIPNet"  # which is also trained in these ways
 VARIANTS = {"accumulated": "--trainer.accumulate_grad_batches=2", "bf16": "--trainer.precision=bf16-mixed"}
 SECONDS = 400  # for all trainings
@@ -91,7 +92,7 @@ def learn_in_two_processes(folder: Path) -> None:
 
 @pytest.fixture(
     scope="module",
-    params=[sorted(METHODS.keys() - {*THOROUGH}), pytest.param(THOROUGH, marks=pytest.mark.thorough)],
+    params=[QUICK, pytest.param(sorted(METHODS.keys() - {*QUICK}), marks=pytest.mark.thorough)],
     ids=["methods", "others"],
 )
 def learnt(request, tmp_path_factory):
@@ -125,6 +126,9 @@ def test_two_processes_learn_what_one_learns(learnt):
 def same_weights(one, two, name):
     expected, found = weights(str(one)), weights(str(two))
     assert found.keys() == expected.keys()
+    # Solved at each validation, and ill-conditioned where landmarks coincide, as in so short a training: validations
+    # compare what it predicts.
+    expected.pop("probe_weights", None)
     for key, value in expected.items():
         said = f"{name}, {key}: "
         torch.testing.assert_close(found[key], value, rtol=1e-6, atol=1e-8, msg=lambda text, said=said: said + text)

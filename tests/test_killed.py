@@ -25,7 +25,7 @@ from tests.experiment import ROOT, run, weights
 
 STEPS = {"first": (4, 9), "last": (1, 4)}  # of the optimiser since the process began, of at least 12; from and to
 DELAY = 0.2  # seconds after such a step at most: in it, or where the epoch ends
-QUICK = ("ldeq.LDEQ", "pipnet.SelfTraining", "wasserstein_hrnet.SimpleBaselines", "two_step.Discovery")
+QUICK = ("ldeq.LDEQ", "pipnet.SelfTraining")
 SECONDS = 400
 
 

@@ -44,6 +44,7 @@ def test_two_processes_train_and_resume(tmp_path, monkeypatch):
     assert last["global_step"] == 2 * (17 // 2 // 4)  # of 24 faces 17 train; each process has batches of 4
 
 
+@pytest.mark.thorough
 def test_a_progress_bar_does_not_keep_the_other_process_waiting(tmp_path, monkeypatch):
     """Rank 0 alone has one, and PIPNet logs means of an epoch over the ranks, which a bar asks for."""
     monkeypatch.chdir(tmp_path)
@@ -113,7 +114,7 @@ class Fail(Callback):
             raise ValueError("the drawer is empty; fill it")
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.thorough)])
 def test_a_process_that_fails_ends_all_of_them_with_its_own_message(tmp_path, monkeypatch, rank):
     monkeypatch.chdir(tmp_path)
     write_experiment(tmp_path, max_epochs=10_000, callbacks=[{"class_path": f"{__name__}.Fail"}])

@@ -154,6 +154,7 @@ def test_a_signal_asks(tmp_path, signum, job, status):
     assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["global_step"] == 6
 
 
+@pytest.mark.thorough
 def test_processes_end_after_the_same_batch(tmp_path):
     write_experiment(tmp_path, max_epochs=3, callbacks=ASKING)
     words = ("--config", "tiny.yaml", "--data.init_args.batch_size=1", "--trainer.devices=2", *QUIET)

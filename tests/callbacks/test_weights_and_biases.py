@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import socket
 from pathlib import Path
 
@@ -88,17 +89,18 @@ def lowest(run):
 
 
 def test_an_offline_run_holds_config_metrics_and_which_is_best(experiment):
-    run("fit", "--config", "tiny.yaml", "--config", "wandb", "--wandb_checkpoints=true")
+    run("fit", "--config", "tiny.yaml", "--config", "wandb", "--wandb_checkpoints=true", "--name", "my tiny")
     wandb.finish()
-    (folder,) = parts("runs/tiny")
+    (folder,) = parts("runs/my tiny")
     found = records(folder)
     first = found["run"][0]
     assert first["config"]["update"]["model"]["init_args"]["num_landmarks"] == 98
-    assert first["run_id"] == "tiny"
+    assert first["display_name"] == "my tiny"
+    assert re.fullmatch("my-tiny-[0-9a-f]{6}", first["run_id"])
     text = json.dumps(found)
-    for name in ("val/nme", "train/loss_step", '"code"', "tiny-best", "tiny-last"):
+    for name in ("val/nme", "train/loss_step", '"code"', "my-tiny-best", "my-tiny-last"):
         assert name in text
-    assert summary(folder)["best/nme"] == pytest.approx(lowest("tiny"))
+    assert summary(folder)["best/nme"] == pytest.approx(lowest("my tiny"))
 
 
 def test_a_training_that_is_gone_on_with_stays_one_run_and_keeps_its_best(experiment):
@@ -109,7 +111,9 @@ def test_a_training_that_is_gone_on_with_stays_one_run_and_keeps_its_best(experi
     wandb.finish()
     first, second = parts("runs/tiny")
     runs = [records(part)["run"][0] for part in (first, second)]
-    assert [(run["run_id"], run["resume"], run["project"]) for run in runs] == [("tiny", True, "landmarks")] * 2
+    assert [(run["run_id"], run["resume"], run["project"]) for run in runs] == [
+        (Path("runs/tiny/.wandb_id").read_text(), True, "landmarks")
+    ] * 2
     steps = [step for part in (first, second) for _, step in history(part, "train/loss_step", "trainer/global_step")]
     assert steps == list(range(12))  # three epochs of four, none twice
     assert min(error for (error,) in history(second, "val/nme")) > best  # at that learning rate
@@ -119,9 +123,10 @@ def test_a_training_that_is_gone_on_with_stays_one_run_and_keeps_its_best(experi
 
 def test_a_test_shows_faces_curves_and_numbers(experiment):
     run("fit", "--config", "tiny.yaml")
-    run("test", "--name", "tiny", "--wandb=landmarks")
+    run("test", "--name", "tiny", "--wandb=landmarks", "--data.init_args.batch_size=3")
     wandb.finish()
     (folder,) = parts("runs/tiny")
+    assert "data" not in json.dumps(records(folder)["run"][0].get("config", {}))  # the training's is left alone
     stem = next(Path("runs/tiny/test").glob("*_ced.csv")).name.removesuffix("_ced.csv")
     at = f"test/{stem.replace('.', '_').replace('-', '_')}"
     logged = summary(folder)

@@ -181,6 +181,15 @@ def test_ranks_are_taken_from_the_trainer_and_a_resumed_epoch_from_the_checkpoin
     assert data.train_dataloader().sampler.epoch == 8
 
 
+def test_an_epoch_that_other_processes_were_in_the_middle_of_is_refused(folder):
+    data = mixture(folder)
+    data.trainer = SimpleNamespace(world_size=2, global_rank=1, current_epoch=4)
+    data.load_state_dict({"epoch": 5, "batches": 0, "processes": 1})
+    data.load_state_dict({"epoch": 5, "batches": 3, "processes": 2})
+    with one_sentence("in the middle of an epoch by another number of processes (1, now 2); resume with 1"):
+        data.load_state_dict({"epoch": 5, "batches": 3, "processes": 1})
+
+
 def test_all_others_may_be_seen_in_every_epoch(folder):
     assert sum(not flag for batch in batches(mixture(folder, None, batch_size=1)) for flag in batch["labelled"]) == 17
 

@@ -78,7 +78,7 @@ def test_what_is_sent_is_counted(profiled):
     assert 4 * (sum(row["elements"] for row in sums) - counts) == sent["gradient_bytes"]
     single = {row["operation"]: row["a_step"] for row in sent["collectives"] if row["elements"] == 1}
     assert single["broadcast"] >= 0.8  # not where an epoch begins
-    assert 0 < single["all_reduce"] <= 0.3
+    assert 1 < single["all_reduce"] <= 1.3  # whether losses are finite in each step, as each is logged here; of signals
     assert sent["seconds"][-1][0] == sent["gradient_bytes"]
     assert min(seconds for _, seconds in sent["seconds"]) > 0
     assert sent["backend"] == "gloo"
@@ -126,7 +126,13 @@ def test_a_plan_is_made_anew_from_measured_figures(profiled, tmp_path, capsys):
     assert "profile.html" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("ldeq.LDEQ", "pipnet.SelfTraining", "two_step.Discovery"),
+        *(pytest.param(method, marks=pytest.mark.thorough) for method in METHODS if "LDEQ" not in method),
+    ],
+)
 def test_every_method_can_be_measured(method, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_training(tmp_path, method)

@@ -158,7 +158,8 @@ def test_a_job_that_is_asked_saves_is_queued_again_and_ends_as_an_uninterrupted_
     assert re.search(r"stopped by SIGUSR1; run tiny keeps what it has done of epoch \d; continue it with: ", said())
     assert same(weights("runs/tiny"), weights(str(whole)))
     parts = [path.name.rpartition("-")[2] for path in Path("runs/tiny/wandb").glob("offline-run-*")]
-    assert parts == ["tiny", "tiny"]  # one run of W&B in two parts
+    assert len(parts) == 2  # of one run of W&B
+    assert len(set(parts)) == 1
 
 
 def test_a_signal_while_it_starts_only_queues_it_again(slurm, folder):

@@ -110,6 +110,7 @@ def test_what_does_not_fit_is_refused(change, words):
         contrastive_loss(*change(*features()))
 
 
+@pytest.mark.thorough
 def test_two_processes_have_the_loss_and_gradient_of_the_whole_batch(tmp_path):
     """Each has half of the points, and as it happens not as many known ones."""
     one, other, known = features()
