@@ -36,7 +36,7 @@ def wandb_logger(run: RunFolder, project: str, settings: Mapping[str, Any]) -> W
 
 def _identity(run: RunFolder) -> str | None:
     """The run's id in W&B: its name and letters drawn once, so that another run of this name is another there too."""
-    if rank_zero_only.rank:
+    if getattr(rank_zero_only, "rank", 0):
         return None  # the first process alone logs
     file = run.path / ".wandb_id"
     if not file.is_file():

@@ -22,6 +22,7 @@ from tests.one_sentence import one_sentence
 
 FACES = ("--data.init_args.num_train=256", "--data.init_args.batch_size=16")  # 192 to train, six batches a process
 PLAN = ("--steps=4", "--warmup=1", "--workers=0,1")
+PHASED = ("ldeq.LDEQ", "pipnet.SelfTraining", "two_step.Discovery")  # whose trainings have phases
 
 
 @pytest.fixture(scope="module")
@@ -127,11 +128,7 @@ def test_a_plan_is_made_anew_from_measured_figures(profiled, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "method",
-    [
-        *("ldeq.LDEQ", "pipnet.SelfTraining", "two_step.Discovery"),
-        *(pytest.param(method, marks=pytest.mark.thorough) for method in METHODS if "LDEQ" not in method),
-    ],
+    "method", [*PHASED, *(pytest.param(each, marks=pytest.mark.thorough) for each in METHODS if each not in PHASED)]
 )
 def test_every_method_can_be_measured(method, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
