@@ -4,7 +4,7 @@ import difflib
 import json
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -55,6 +55,30 @@ def has_begun(folder: Path) -> bool:
 def run_suggestion(folder: Path, show: str = "--name {}") -> str:
     """`suggestion` of the nearest name among the runs beside a folder."""
     return suggestion(folder.name, (path.parent.name for path in folder.parent.glob("*/config.yaml")), show)
+
+
+def read_words(command: str, words: Sequence[str], known: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """The words that are no options, and the options' values, of a command that takes ``known``: what each takes.
+
+    Raises:
+        UsageError: an option that is not known, or has no value.
+    """
+    others: list[str] = []
+    options: dict[str, str] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        option, separator, value = word.partition("=")
+        if option in known:
+            value = value if separator or not rest else rest.pop(0)
+            if not value:
+                raise UsageError(f"{command}: {option} takes {known[option]}")
+            options[option] = value
+        elif word.startswith("-"):
+            raise UsageError(f"{command} has no option {option}{suggestion(option, [*known, '--help'])}")
+        else:
+            others.append(word)
+    return others, options
 
 
 def usage() -> str:

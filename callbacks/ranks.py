@@ -5,12 +5,15 @@ from typing import Any
 
 import torch.distributed
 
+from lightning_modules.processes import rank_and_size
+
 
 def from_all_ranks(rows: list[Any]) -> list[Any]:
     """The rows of all processes, in order of rank, on each of them; every process has to call this."""
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+    size = rank_and_size()[1]
+    if size == 1:
         return rows
-    parts: list[list[Any]] = [[]] * torch.distributed.get_world_size()
+    parts: list[list[Any]] = [[]] * size
     torch.distributed.all_gather_object(parts, rows)
     return [row for part in parts for row in part]
 

@@ -55,9 +55,10 @@ class SaveOnSignal(Callback):
         if trainer.world_size == 1 or batch_idx % EVERY == 0:
             self.ending = self.ending or self._asked(trainer)
         loop = trainer.fit_loop
-        validates = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # next; the run that goes on would not
-        if not self.ending or trainer.is_last_batch or loop._should_accumulate() or validates:
+        if not self.ending or trainer.is_last_batch or loop._should_accumulate():
             return
+        if loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+            return  # a validation comes first, which the run that goes on would leave out
         self.divergence.check(trainer)
         trainer._logger_connector.on_batch_end()
         trainer._logger_connector.update_train_step_metrics()  # Lightning would after this hook

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from callbacks.arguments import UsageError, suggestion
+from callbacks.arguments import UsageError, read_words
 from callbacks.wandb_account import out_of_reach
 
 OPTIONS = {
@@ -72,20 +72,7 @@ def _why_offline() -> str | None:
 
 def _read(words: Sequence[str]) -> tuple[str, dict[str, str]]:
     """The project and the values of options."""
-    projects: list[str] = []
-    options: dict[str, str] = {}
-    rest = list(words)
-    while rest:
-        option, separator, value = rest.pop(0).partition("=")
-        if option in OPTIONS:
-            value = value if separator or not rest else rest.pop(0)
-            if not value:
-                raise UsageError(f"dashboard: {option} takes {OPTIONS[option]}")
-            options[option] = value
-        elif option.startswith("-"):
-            raise UsageError(f"dashboard has no option {option}{suggestion(option, [*OPTIONS, '--help'])}")
-        else:
-            projects.append(option + separator + value)
+    projects, options = read_words("dashboard", words, OPTIONS)
     if len(projects) != 1 or not re.fullmatch(r"[^/\\#?%:]+", projects[0]):
         found = " ".join(projects) or "none"
         raise UsageError(

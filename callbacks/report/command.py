@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from callbacks.arguments import UsageError, suggestion
+from callbacks.arguments import UsageError, read_words, suggestion
 from callbacks.report.page import write_comparison, write_report
 from callbacks.report.run import no_test, read_run
 
@@ -49,21 +49,7 @@ def main(words: Sequence[str]) -> Path | None:
 
 def _read(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The runs as typed, and the values of options."""
-    runs: list[str] = []
-    options: dict[str, str] = {}
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        option, separator, value = word.partition("=")
-        if option in OPTIONS:
-            value = value if separator or not rest else rest.pop(0)
-            if not value:
-                raise UsageError(f"report: {option} takes {OPTIONS[option]}")
-            options[option] = value
-        elif word.startswith("-"):
-            raise UsageError(f"report has no option {option}{suggestion(option, [*OPTIONS, '--help'])}")
-        else:
-            runs.append(word)
+    runs, options = read_words("report", words, OPTIONS)
     if not runs:
         raise UsageError("report takes the folders or names of one or more runs, such as runs/ldeq_wflw or ldeq_wflw")
     return runs, options

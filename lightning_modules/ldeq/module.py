@@ -17,6 +17,7 @@ from lightning_modules.ldeq.network import STRIDE, Cell, Stem, initialize
 from lightning_modules.ldeq.recurrence import EarlyStopping, Recurrence, warped
 from lightning_modules.ldeq.solvers import Anderson, Map, Solution, Solver
 from lightning_modules.ldeq.statistics import SolverStatistics
+from lightning_modules.processes import rank_and_size
 
 # Relative residual that the median step of an epoch may leave, by solve. Networks that learn leave up to 0.16 and 0.15
 # (16 wide, hundreds of steps), larger ones 0.02 and 0.001 (64 wide, on 300-W). Untrained ones leave 0.6 to 0.9 on the
@@ -274,9 +275,10 @@ class LDEQ(LandmarkModule):
             if not residuals:
                 continue
             residual = torch.stack(residuals).median()  # a single step may overflow in 16 bits
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
+            size = rank_and_size()[1]
+            if size > 1:
                 torch.distributed.all_reduce(residual)  # so that all processes stop, or none
-                residual = residual / torch.distributed.get_world_size()
+                residual = residual / size
             if not residual <= DIVERGED[solve]:
                 raise ValueError(
                     f"LDEQ found no equilibrium in epoch {self.current_epoch}: median relative residual of its {solve} "
