@@ -83,7 +83,7 @@ class LandmarkCLI(LightningCLI):
         check_trainer(settings["trainer"])
         fitting = self.subcommand == "fit"
         loggers: list[Any] = [metrics] if fitting else []
-        if project := self._get(self.config, "wandb"):
+        if (project := self._get(self.config, "wandb")) and not settings["trainer"]["fast_dev_run"]:
             loggers.append(wandb_logger(self.run, project, settings if fitting else {}))
         given, trainer = self._get(self.config, "ckpt_path"), self._get(self.config_init, "trainer")
         options = (given, self._get(self.config_init, "smooth"))

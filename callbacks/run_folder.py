@@ -4,7 +4,7 @@ import fcntl
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,6 +35,7 @@ class RunFolder:
     """``runs/<name>``: config.yaml, checkpoints/, metrics.csv, test/, predictions/, wandb/."""
 
     path: Path
+    _lock: list[TextIO] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -59,6 +60,31 @@ class RunFolder:
         """The checkpoint that training goes on from: the last one, or the one before it where that was deleted."""
         last, previous = self.checkpoint(LAST), self.checkpoint(PREVIOUS)
         return previous if previous.is_file() and not last.is_file() else last
+
+    def lock(self) -> None:
+        """Keep other processes from training this run until it is unlocked, or this process ends, however that comes.
+
+        Raises:
+            UsageError: another process has the run.
+        """
+        if self._lock:
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        file = (self.path / ".lock").open("w")
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # loaders' workers, which outlive us, do not share it
+        except BlockingIOError:
+            raise self.taken() from None
+        self._lock.append(file)
+
+    def unlock(self) -> None:
+        """Let others train this run."""
+        while self._lock:
+            self._lock.pop().close()
+
+    def taken(self) -> UsageError:
+        """What to say of a run that another process has."""
+        return UsageError(f"another process is training run {self.name}; wait for its end or choose another --name")
 
     def start(self, resume: bool) -> Path | None:
         """The checkpoint that training goes on from, None for the beginning.
@@ -181,8 +207,6 @@ def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
 class RunRecord(Callback):
     """Writes the run's config and cuts its metrics back to the checkpoint, once nothing can be refused any more.
 
-    While it trains, the run is locked: the lock goes with the process, however that ends.
-
     Args:
         run: the run's folder.
         arguments: the command line, for the first line of config.yaml.
@@ -193,7 +217,6 @@ class RunRecord(Callback):
     def __init__(self, run: RunFolder, arguments: Arguments, settings: Settings, metrics: MetricsCSV) -> None:
         self.run, self.metrics, self.resumed = run, metrics, arguments.resume
         self.config = f"# {arguments.command()}\n{yaml.safe_dump(dict(settings), sort_keys=False)}"
-        self.lock: TextIO | None = None
         self.began = False  # whether it is this process that made the run
 
     def on_fit_start(self, trainer: Any, pl_module: LightningModule) -> None:
@@ -204,14 +227,11 @@ class RunRecord(Callback):
         """
         if not trainer.is_global_zero or trainer.fast_dev_run:
             return
-        self.run.path.mkdir(parents=True, exist_ok=True)
-        self.lock = (self.run.path / ".lock").open("w")
+        self.run.lock()
         try:
-            fcntl.lockf(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # loaders' workers, which outlive us, do not share it
             self.run.config.touch(exist_ok=self.resumed)  # whoever makes it first owns the run
-        except (BlockingIOError, FileExistsError):
-            sentence = f"another process is training run {self.run.name}; wait for its end or choose another --name"
-            raise UsageError(sentence) from None
+        except FileExistsError:
+            raise self.run.taken() from None
         self.began = not self.run.config.stat().st_size
         partial = self.run.config.with_suffix(".partial")
         partial.write_text(self.config)
@@ -225,8 +245,7 @@ class RunRecord(Callback):
 
     def on_fit_end(self, trainer: Any, pl_module: LightningModule) -> None:
         """Unlock, and tell of a run that leaves no best checkpoint."""
-        if self.lock:
-            self.lock.close()
+        self.run.unlock()
         if trainer.fast_dev_run or self.run.checkpoint(BEST).is_file():
             return
         last = self.run.checkpoint(LAST).is_file()
@@ -235,9 +254,7 @@ class RunRecord(Callback):
 
     def on_exception(self, trainer: Any, pl_module: LightningModule, exception: BaseException) -> None:
         """Unlock; a mistake that shows before the first step leaves no run behind, and its name free."""
-        if not self.lock:
-            return
         if self.began and trainer.global_step == 0 and isinstance(exception, Exception):
             for file in (self.run.config, self.run.metrics):
                 file.unlink(missing_ok=True)
-        self.lock.close()
+        self.run.unlock()

@@ -20,7 +20,12 @@ def wandb_logger(run: RunFolder, project: str, settings: Mapping[str, Any]) -> W
         run: the run's folder.
         project: W&B's project.
         settings: the resolved config of a training; nothing of what only measures it.
+
+    Raises:
+        UsageError: another process is training the run, whose metrics these would be mixed with.
     """
+    if settings and _first():
+        run.lock()
     run.path.mkdir(parents=True, exist_ok=True)  # W&B would write to the temporary folder otherwise
     return WandbLogger(
         project=project,
@@ -36,12 +41,17 @@ def wandb_logger(run: RunFolder, project: str, settings: Mapping[str, Any]) -> W
 
 def _identity(run: RunFolder) -> str | None:
     """The run's id in W&B: its name and letters drawn once, so that another run of this name is another there too."""
-    if getattr(rank_zero_only, "rank", 0):
-        return None  # the first process alone logs
+    if not _first():
+        return None
     file = run.path / ".wandb_id"
     if not file.is_file():
         file.write_text(f"{re.sub('[^A-Za-z0-9_.-]', '-', run.name)}-{secrets.token_hex(3)}")
     return file.read_text()
+
+
+def _first() -> bool:
+    """Whether this is the process that logs; it is asked before there is a trainer."""
+    return not getattr(rank_zero_only, "rank", 0)
 
 
 def wandb_runs(trainer: Any) -> list[Any]:

@@ -234,20 +234,23 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(folder, capsys):
     assert len([row for row in rows("runs/tiny/metrics.csv") if row["val/nme"]]) == 2  # none of the earlier start's
 
 
-def test_a_run_in_training_is_not_resumed_beside_itself(folder):
+@pytest.mark.parametrize("logged", [(), ("--wandb", "landmarks")])
+def test_a_run_in_training_is_not_resumed_beside_itself(folder, logged, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
     before = Path("runs/tiny/metrics.csv").read_text()
     script = (
         "import fcntl, sys; f = open('runs/tiny/.lock', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
-        code, error = refused("fit", "--name", "tiny", "--resume", "--trainer.max_epochs=3")
+        code, error = refused("fit", "--name", "tiny", "--resume", "--trainer.max_epochs=3", *logged)
         other.kill()
     assert (code, error) == (
         2,
         "error: another process is training run tiny; wait for its end or choose another --name",
     )
     assert Path("runs/tiny/metrics.csv").read_text() == before
+    assert not Path("runs/tiny/wandb").exists()  # nor are two trainings mixed there
     run("fit", "--name", "tiny", "--resume", "--trainer.max_epochs=3")
 
 

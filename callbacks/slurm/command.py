@@ -148,4 +148,7 @@ def _check(typed: Sequence[str]) -> None:
     command = [sys.executable, str(CLI), "fit", *typed, "--print_config"]
     done = subprocess.run(command, text=True, capture_output=True, check=False)  # noqa: S603 (the words of this command)
     if done.returncode:
-        raise UsageError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
+        told = done.stderr.strip().splitlines() or [
+            f"checking the options ended with status {done.returncode}, silently"
+        ]
+        raise UsageError(told[-1].removeprefix("error: "))
