@@ -274,20 +274,23 @@ class LandmarkDataModule(LightningDataModule):
         loop = trainer.fit_loop
         done = loop.epoch_progress.current.processed > trainer.current_epoch or trainer.is_last_batch
         batches = 0 if done else loop.epoch_loop.batch_progress.current.processed
-        return {"epoch": loop.epoch_progress.current.processed, "batches": batches, "processes": trainer.world_size}
+        shares = {"processes": trainer.world_size, "batch_size": self.batch_size}
+        return {"epoch": loop.epoch_progress.current.processed, "batches": batches, **shares}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Begin there.
 
         Raises:
-            ValueError: another number of processes was in the middle of an epoch, whose faces it shared out otherwise.
+            ValueError: it was saved in the middle of an epoch whose faces were shared out otherwise.
         """
-        processes = state_dict.get("processes", self._ranks()[0])
-        if state_dict.get("batches") and processes != self._ranks()[0]:
-            raise ValueError(
-                f"last.ckpt was saved in the middle of an epoch by another number of processes ({processes}, now "
-                f"{self._ranks()[0]}); resume with {processes}, or delete it, and --resume goes on from previous.ckpt"
-            )
+        now = {"processes": self._ranks()[0], "batch_size": self.batch_size}
+        for key, name in (("processes", "number of processes"), ("batch_size", "data.init_args.batch_size")):
+            before = state_dict.get(key, now[key])
+            if state_dict.get("batches") and before != now[key]:
+                raise ValueError(
+                    f"last.ckpt was saved in the middle of an epoch with another {name} ({before}, now {now[key]}); "
+                    f"resume with {before}, or delete it, and --resume goes on from previous.ckpt"
+                )
         self._first_epoch, self._batches_done = state_dict["epoch"], state_dict.get("batches", 0)
 
     def val_dataloader(self) -> DataLoader[Any]:

@@ -181,13 +181,16 @@ def test_ranks_are_taken_from_the_trainer_and_a_resumed_epoch_from_the_checkpoin
     assert data.train_dataloader().sampler.epoch == 8
 
 
-def test_an_epoch_that_other_processes_were_in_the_middle_of_is_refused(folder):
-    data = mixture(folder)
+def test_an_epoch_that_was_shared_out_otherwise_is_not_gone_on_with(folder):
+    data = mixture(folder, batch_size=4)
     data.trainer = SimpleNamespace(world_size=2, global_rank=1, current_epoch=4)
     data.load_state_dict({"epoch": 5, "batches": 0, "processes": 1})
-    data.load_state_dict({"epoch": 5, "batches": 3, "processes": 2})
-    with one_sentence("in the middle of an epoch by another number of processes (1, now 2); resume with 1"):
-        data.load_state_dict({"epoch": 5, "batches": 3, "processes": 1})
+    data.load_state_dict({"epoch": 5, "batches": 0, "processes": 2, "batch_size": 8})
+    data.load_state_dict({"epoch": 5, "batches": 3, "processes": 2, "batch_size": 4})
+    with one_sentence("in the middle of an epoch with another number of processes (1, now 2); resume with 1"):
+        data.load_state_dict({"epoch": 5, "batches": 3, "processes": 1, "batch_size": 4})
+    with one_sentence("epoch with another data.init_args.batch_size (8, now 4); resume with 8, or delete it"):
+        data.load_state_dict({"epoch": 5, "batches": 3, "processes": 2, "batch_size": 8})
 
 
 def test_all_others_may_be_seen_in_every_epoch(folder):
