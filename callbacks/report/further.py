@@ -129,14 +129,12 @@ def _chart(curves: Curves, rows: list[Row]) -> Chart:
             label = " ".join(part for part in (group, column if len(curves.columns) > 1 else "") if part)
             lines.append(Line(label, points, f"run{len(lines) % TONES}"))
     across = [row[curves.across] for row in rows]
-    x = Axis(curves.axis, min(across), max(across), log=curves.log and min(across) > 0)
-    if curves.dots:
-        dots = [(x, y, "", line.tone) for line in lines for x, y in line.points]
-        return draw(
-            "", lines, _about(curves.axis, across), _about(curves.unit, _heights(lines)), height=400, marks=dots
-        )
-    y = _about(curves.unit, _heights(lines)) if curves.level else axis_of(curves.unit, lines)
-    return draw("", lines, x, y, height=400)
+    dots = [(x, y, "", line.tone) for line in lines for x, y in line.points] if curves.dots else []
+    single = min(across) == max(across)  # as of one video, or of a video of one frame
+    whole = Axis(curves.axis, min(across), max(across), log=curves.log and min(across) > 0)
+    x = _about(curves.axis, across) if curves.dots or single else whole
+    y = _about(curves.unit, _heights(lines)) if curves.dots or curves.level else axis_of(curves.unit, lines)
+    return draw("", lines, x, y, height=400, marks=dots)
 
 
 def _heights(lines: list[Line]) -> list[float]:

@@ -74,8 +74,7 @@ class Follower:
     misses is looked for in the frames that follow, and lost after three looks; so is what is lost otherwise, because
     its landmarks grow or shrink together at once or leave the image. A lost face is looked for again 4, 8, 16 and 32
     frames later, which costs no more however long it stays away. Of a missed face and a detection within its size the
-    face has moved fast. A lost one that comes back near that place within two seconds is the same face. Both begin
-    cold.
+    face has moved fast. A lost one that comes back near that place within 50 frames is the same face. Both begin cold.
 
     Args:
         module: finds landmarks in crops.
@@ -202,11 +201,13 @@ class Follower:
             overlap = dict(zip(known, overlaps(box[None], self._boxes(known))[0].tolist(), strict=True))
             on = max(overlap, key=lambda name: overlap[name]) if max(overlap.values(), default=0) >= SAME else None
             whose = near.get(column) if on is None else on
+            stays = overlaps(box[None], self.finder.tight(detection[None]))[0, 0] >= SURE
             if whose in missed:
                 missed.remove(whose)
                 self._meet_again(whose, box, detection, cold=overlap[whose] < SURE)
-            elif on is None:  # else its landmarks were drawn away to a face that is followed already
+            elif on is None or (stays and overlap[on] < SURE):  # cheek to cheek
                 self._begin(self._recognised(detection), box, detection)
+            # else its landmarks were drawn away to a face that is followed already
         for name in missed:
             self._followed[name].missed += 1
             if self._followed[name].missed >= MISSED:

@@ -1,6 +1,7 @@
 """Tables and pictures of one method: how a test's files become what the page shows, and what is said of bad ones."""
 
 import json
+import re
 from dataclasses import asdict
 
 import pytest
@@ -52,6 +53,21 @@ def test_a_table_is_drawn_and_listed(table):
 def test_a_table_may_be_drawn_alone(table):
     about, found, _ = read(table, {**ABOUT, "tables": {"few": {**ABOUT["tables"]["few"], "listed": False}}})
     assert further_table(about["tables"]["few"], found.tables["few"]).columns == []
+
+
+@pytest.mark.parametrize("log", [True, False])
+@pytest.mark.parametrize("level", [True, False])
+def test_a_table_of_a_single_place_is_drawn(table, level, log):
+    """As of one video, or of a video of one frame."""
+    table.with_name("x_few.csv").write_text("origin,samples,nme\ncorner,1,20.5\ncentre,1,30\n")
+    curves = asdict(Curves("samples", ("nme",), "faces", "%", by="origin", log=log, level=level))
+    about, found, missing = read(
+        table, {"tables": {"few": {**ABOUT["tables"]["few"], "curves": curves}}, "pictures": {}}
+    )
+    assert missing == []
+    shown = further_table(about["tables"]["few"], found.tables["few"])
+    assert [label["text"] for label in shown.chart.labels] == ["corner", "centre"]
+    assert all(re.fullmatch(r"M[\d.]+ [\d.]+h0", curve["d"]) for curve in shown.chart.curves)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from datamodules.crop import BOX_CONVENTIONS
+from lightning_modules.video.following import Follower
 from tests.lightning_modules.video.squares import Corners, boxes
 
 USUAL = 1.2  # side of the crop in sides of the face in it, as training had it
@@ -74,3 +76,21 @@ def bright(image):
     """Detects the bright square, if there is one."""
     y, x = np.nonzero(image.mean(axis=2) > 127)
     return boxes((x.min(), y.min(), x.max(), y.max())) if len(x) else boxes()
+
+
+def at(x, y=40, side=40):
+    return (x, y, x + side, y + side)
+
+
+def stubborn(detector=None, smoothing=None, module=None):
+    chosen = module or Stubborn()
+    return Follower(chosen.eval(), BOX_CONVENTIONS["landmarks-1.2"], 64, smoothing, detector=detector)
+
+
+def followed(follower, pictures, every=10):
+    """The faces of each of these pictures, of which every n-th comes with detections."""
+    return [follower(image, bright(image) if t % every == 0 else None) for t, image in enumerate(pictures)]
+
+
+def identities(frames):
+    return [[face.identity for face in faces] for faces in frames]

@@ -1,25 +1,29 @@
-"""Faces over time: who is who, who is lost, and how little a detector is needed."""
+"""Faces over time: who is who."""
 
 import numpy as np
 import pytest
 import torch
 
-from datamodules.box_margins import margins, mean_face, widened
 from datamodules.crop import BOX_CONVENTIONS
 from lightning_modules.video.filters import MovingAverage
 from lightning_modules.video.finding import REFINED
 from lightning_modules.video.following import MISSED, PATIENCE, Follower
 from tests.lightning_modules.video.squares import Corners, boxes, picture
-from tests.lightning_modules.video.stubborn import Eye, Says, Stubborn, bright
+from tests.lightning_modules.video.stubborn import (
+    Says,
+    Stubborn,
+    at,
+    bright,
+    followed,
+    identities,
+    stubborn,
+    usual_face,
+)
 
 
 @pytest.fixture
 def follower():
     return Follower(Corners().eval(), BOX_CONVENTIONS["landmarks-1.2"], 64)
-
-
-def at(x, y=40, side=40):
-    return (x, y, x + side, y + side)
 
 
 def test_a_face_is_followed_without_a_detector(follower):
@@ -144,49 +148,6 @@ def test_another_video_begins_anew_and_one_that_broke_off_goes_on(follower):
 # A network says a face in every crop
 
 
-def stubborn(detector=None, smoothing=None, module=None):
-    chosen = module or Stubborn()
-    return Follower(chosen.eval(), BOX_CONVENTIONS["landmarks-1.2"], 64, smoothing, detector=detector)
-
-
-def followed(follower, pictures, every=10):
-    """The faces of each of these pictures, of which every n-th comes with detections."""
-    return [follower(image, bright(image) if t % every == 0 else None) for t, image in enumerate(pictures)]
-
-
-def identities(frames):
-    return [[face.identity for face in faces] for faces in frames]
-
-
-def test_a_face_that_has_left_is_looked_for_at_once():
-    clip = [picture(at(50))] * 11 + [picture()] * 30
-    assert identities(followed(stubborn(bright), clip)) == [[0]] * 22 + [[]] * 19  # looks at 20, 21 and 22
-    assert identities(followed(stubborn(), clip)) == [[0]] * 40 + [[]]  # at 20, 30 and 40
-
-
-def test_a_detector_is_asked_only_while_a_face_is_in_doubt():
-    eye = Eye()
-    follower = stubborn(eye)
-    follower(picture(at(50)), boxes(at(50)))
-    for _ in range(5):
-        follower(picture(at(50)), None)
-    assert eye.looks == 0
-    follower(picture(at(50)), boxes())
-    eye.faces = (at(50),)  # it blinked
-    for _ in range(5):
-        assert len(follower(picture(at(50)), None)) == 1
-    assert eye.looks == 1
-
-
-def test_looks_that_come_anyway_are_not_doubled():
-    eye = Eye()
-    follower = stubborn(eye)
-    follower(picture(at(50)), boxes(at(50)))
-    shown = [bool(follower(picture(), boxes())) for _ in range(MISSED)]
-    assert shown == [True] * (MISSED - 1) + [False]
-    assert eye.looks == 0
-
-
 @pytest.mark.parametrize("step", [12, 20, 30, 36])
 def test_a_face_that_moves_fast_goes_on_at_its_detection(step):
     """By a third to nine tenths of its size, between two looks; what was kept of it is of another place."""
@@ -228,191 +189,18 @@ def test_landmarks_drawn_to_a_face_that_is_followed_begin_no_other():
     assert identities([follower(new, boxes(at(50), at(140, 100)))]) == [[0, 1]]
 
 
-def looks_after(follower, frames):
-    """In which of these many frames without a face the detector looks; counted from 1."""
-    eye, found = follower.detector, []
-    for number in range(1, frames + 1):
-        before = eye.looks
-        follower(picture(), None)
-        found += [number] * (eye.looks - before)
-    return found
+class Usual(Stubborn):
+    """Finds the usual face in every crop."""
+
+    def forward(self, image):
+        found = super().forward(image)
+        return found._replace(landmarks=usual_face(image.shape[-1]).expand_as(found.landmarks))
 
 
-def test_a_face_that_looks_have_given_up_is_looked_for_less_and_less():
-    """Missed by the look before these frames and two of them; then 4, 8, 16 and 32 frames later, and never again."""
-    follower = stubborn(Eye())
-    follower(picture(at(50)), boxes(at(50)))
-    follower(picture(), boxes())
-    assert looks_after(follower, 500) == [1, 2, 6, 10, 18, 34]
-
-
-def test_several_lost_at_once_are_looked_for_together():
-    one, two = at(20), at(120)
-    follower = stubborn(Eye())
-    follower(picture(one, two), boxes(one, two))
-    follower(picture(), boxes())
-    assert looks_after(follower, 500) == [1, 2, 6, 10, 18, 34]
-
-
-@pytest.mark.parametrize(("hidden", "back"), [(3, 106), (5, 106), (12, 118), (30, 134)])
-def test_a_face_that_was_hidden_is_back_before_the_next_scheduled_look(hidden, back):
-    """Every hundredth frame is such a look; the one that it is hidden from loses it two frames later."""
-    clip = [picture(at(50))] * 100 + [picture()] * hidden + [picture(at(52))] * 80
-    frames = identities(followed(stubborn(bright), clip, every=100))
-    assert frames == [[0]] * 102 + [[]] * (back - 102) + [[0]] * (len(clip) - back)
-
-
-def test_where_no_face_has_been_nobody_looks():
-    assert looks_after(stubborn(Eye()), 200) == []
-
-
-def test_a_face_twice_as_large_beside_a_missed_one_is_another():
-    follower = stubborn(bright)
-    follower(picture(at(20, 60, 30)), boxes(at(20, 60, 30)))
-    large = at(45, 40, 70)
-    assert [f.identity for f in follower(picture(large), boxes(large))] == [0, 1]
-
-
-class Blinks(Corners):
-    """Says a face three times as large, once, when it is told to."""
-
-    blinks = False
-
-    def track(self, frame, state):
-        found = self(frame)
-        if self.blinks:
-            found.landmarks[:] = 3 * (found.landmarks - 31.5) + 31.5
-        self.blinks = False
-        return found, state
-
-
-def test_a_face_lost_between_looks_is_looked_for_at_once():
-    follower = stubborn(bright, module=Blinks())
-    follower(picture(at(50)), boxes(at(50)))
-    follower.module.blinks = True
-    assert follower(picture(at(52)), None) == []
-    assert identities([follower(picture(at(54)), None)]) == [[0]]
-    waits = stubborn(None, module=Blinks())
-    waits(picture(at(50)), boxes(at(50)))
-    waits.module.blinks = True
-    assert identities(waits(picture(at(52)), None) for _ in range(5)) == [[]] * 5
-
-
-def test_a_face_that_stays_lost_is_not_looked_for_for_ever():
-    eye = Eye()
-    follower = stubborn(eye, module=Blinks())
-    follower(picture(at(50)), boxes(at(50)))
-    follower.module.blinks = True
-    assert follower(picture(), None) == []
-    assert looks_after(follower, 500) == [1, 2, 3, 5, 9, 17, 33]
-
-
-def test_a_face_at_the_edge_of_the_picture_does_not_keep_the_detector_busy():
-    """It is detected, but less than a third of it can be seen."""
-    eye = Eye(at(190))
-    follower = stubborn(eye, module=Says())
-    follower(picture(), boxes(at(170)))
-    for shift in range(200):
-        follower(picture(), boxes(at(190)) if shift == 0 else None)
-    assert eye.looks <= MISSED + 4
-
-
-# Few landmarks in a large face
-
-
-def around(face, by):
-    return boxes(widened(np.array(face, float), np.array(by)))
-
-
-def known_margins():
-    mean = mean_face("celeba-5")
-    return margins(mean.tight, mean.detected)
-
-
-@pytest.mark.parametrize("markup", ["celeba-5", "mine", None])
-@pytest.mark.parametrize("every", [1, 10])
-def test_few_landmarks_are_followed(markup, every):
-    """A face's detection is twice as large as the box of its five landmarks, and lies higher."""
-    # Of a markup that is not known the network has to find the landmarks in the detection
-    module = Stubborn(1.35 if markup == "celeba-5" else 3)
-    module.markup = markup
-    follower = stubborn(module=module)
-    places = [at(60 + t, 50, 30) for t in range(45)]
-    frames = [
-        follower(picture(place), around(place, known_margins()) if t % every == 0 else None)
-        for t, place in enumerate(places)
-    ]
-    assert identities(frames) == [[0]] * 45
-    for (face,), place in zip(frames, places, strict=True):
-        np.testing.assert_allclose(face.box, place, atol=1.0)
-
-
-@pytest.mark.parametrize("markup", ["celeba-5", "mine"])
-def test_few_landmarks_come_back_as_themselves(markup):
-    module = Stubborn(3)
-    module.markup = markup
-    follower = stubborn(module=module)
-    place = at(60, 50, 30)
-    follower(picture(place), around(place, known_margins()))
-    for _ in range(MISSED):
-        follower(picture(), boxes())
-    (face,) = follower(picture(at(85, 50, 30)), around(at(85, 50, 30), known_margins()))
-    assert face.identity == 0
-
-
-@pytest.mark.parametrize("markup", ["celeba-5", "mine"])
-def test_few_landmarks_go_on_after_an_interruption(markup):
-    """What is kept in tables has no detections."""
-    module = Stubborn(3)
-    module.markup = markup
-    follower = stubborn(module=module)
-    place = at(60, 50, 30)
-    faces = follower(picture(place), around(place, known_margins()))
-    follower.resume(faces, 1)
-    follower(picture(place), None)
-    for look in range(1, MISSED + 2):
-        module.calls = 0
-        faces = follower(picture(place), around(place, known_margins()))
-        assert warm(faces) == {0: look}
-        # Where its markup is not known, what a detection looks like is learned from the first one
-        assert module.calls == (1 + REFINED if markup == "mine" and look == 1 else 1)
-
-
-# Boxes that are given
-
-
-def warm(faces):
-    """Frames that each face has gone on for, by its identity."""
-    return {face.identity: int(face.confidence[0]) for face in faces}
-
-
-def test_given_faces_begin_cold_after_frames_without():
-    follower = stubborn()
-    for t in range(11):
-        assert warm(follower.given(picture(at(50)), boxes(at(50)), [0])) == {0: t}
-    assert follower.given(picture(at(50)), boxes(), []) == []
-    assert warm(follower.given(picture(at(50)), boxes(at(50)), [0])) == {0: 0}
-
-
-def test_given_boxes_without_names_are_of_the_faces_that_they_overlap():
-    follower = stubborn()
-    one, two = at(20), at(120)
-    assert warm(follower.given(picture(one, two), boxes(one, two), None)) == {0: 0, 1: 0}
-    one, two = at(28), at(112)
-    faces = follower.given(picture(one, two), boxes(two, one), None)  # in another order
-    assert [face.identity for face in faces] == [1, 0]
-    np.testing.assert_allclose(faces[0].landmarks[0], (112, 40), atol=1.0)
-    assert warm(faces) == {0: 1, 1: 1}
-    assert warm(follower.given(picture(two), boxes(two), None)) == {1: 2}
-    assert warm(follower.given(picture(one, two), boxes(one, two), None)) == {2: 0, 1: 3}
-    assert follower.given(picture(), boxes(), None) == []
-    assert warm(follower.given(picture(two), boxes(two), None)) == {3: 0}
-
-
-def test_given_boxes_go_on_after_an_interruption():
-    follower = stubborn(module=Stubborn(10))
-    loose = boxes((-30, -10, 120, 140))  # of another size than the landmarks in them
-    faces = follower.given(picture(at(20)), loose, None)
-    follower.resume(faces, 1)
-    assert warm(follower.given(picture(at(20)), loose, None)) == {0: 0}
-    assert warm(follower.given(picture(at(20), at(130)), boxes(at(150), loose[0]), None)) == {1: 0, 0: 1}
+@pytest.mark.parametrize("apart", [30, 25, 20, 15])
+def test_faces_cheek_to_cheek_are_two(apart):
+    """Their boxes, 40 wide, overlap by up to 0.45 of their union."""
+    one, two = at(50), at(50 + apart)
+    follower = stubborn(module=Usual())
+    assert identities([follower(picture(one), boxes(one))]) == [[0]]
+    assert identities(follower(picture(one, two), boxes(one, two)) for _ in range(3)) == [[0, 1]] * 3
