@@ -11,7 +11,7 @@ from datamodules.file_index import list_files
 from datamodules.unlabeled import IMAGES
 
 VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
-ABOUT = "about.json"  # beside what ``predict`` writes of own files
+ABOUT = "about.json"  # beside what ``predict`` and ``oracle`` write of own files
 OVERLAY = re.compile(
     rf"({'|'.join(map(re.escape, (*IMAGES, *VIDEOS)))})_overlay(\.partial)?\.(jpg|mp4)$", re.IGNORECASE
 )
@@ -29,7 +29,7 @@ class Source(NamedTuple):
 def list_sources(path: str) -> tuple[list[Source], list[str]]:
     """The images and videos of a path, and the names of what is neither.
 
-    What ``fit`` and ``predict`` wrote there is neither.
+    What ``fit``, ``predict`` and ``oracle`` wrote there is neither.
 
     Raises:
         FileNotFoundError, ValueError: there is nothing to predict; one sentence.
@@ -57,10 +57,10 @@ def camera_number(path: str) -> int | None:
 
 
 def not_written(folder: Path, names: list[str]) -> list[str]:
-    """The names of files below a folder, less those of runs in it and those that ``predict`` wrote.
+    """The names of files below a folder, less those of runs in it and those that ``predict`` and ``oracle`` wrote.
 
-    A run's folder has config.yaml beside metrics.csv or checkpoints/. What ``predict`` writes may lie among files of
-    the user's own: there, images and videos are its own by their names.
+    A run's folder has config.yaml beside metrics.csv or checkpoints/; that of ``oracle`` has copies of videos. What
+    ``predict`` writes may lie among files of the user's own: there, images and videos are its own by their names.
     """
     known, places = set(names), {_place(name) for name in names}
     runs = {
@@ -68,10 +68,10 @@ def not_written(folder: Path, names: list[str]) -> list[str]:
         for place in places - {""}
         if f"{place}/config.yaml" in known and (f"{place}/metrics.csv" in known or f"{place}/checkpoints" in places)
     }
-    predicted = {
-        place for place in places if f"{place}/{ABOUT}".lstrip("/") in known and _is_about(folder / place / ABOUT)
-    }
-    runs, predicted = _below(places, runs), _below(places, predicted)
+    about = {place for place in places if f"{place}/{ABOUT}".lstrip("/") in known}
+    predicted = {place for place in about if _is_about(folder / place / ABOUT, "weights")}
+    annotated = {place for place in about - {""} if _is_about(folder / place / ABOUT, "members")}
+    runs, predicted = _below(places, runs | annotated), _below(places, predicted)
     return [
         name
         for name in names
@@ -93,10 +93,10 @@ def _below(places: Iterable[str], tops: Iterable[str]) -> set[str]:
     return {place for place in places for top in tops if not top or f"{place}/".startswith(f"{top}/")}
 
 
-def _is_about(path: Path) -> bool:
-    """Whether a file is that of ``predict``, and not another of its name."""
+def _is_about(path: Path, models: str) -> bool:
+    """Whether a file is that of ``predict`` or ``oracle``, by what it calls the models, and not another of its name."""
     try:
         about = json.loads(path.read_text())
     except (OSError, ValueError):
         return False
-    return isinstance(about, dict) and {"path", "weights"} <= about.keys()
+    return isinstance(about, dict) and {"path", models} <= about.keys()

@@ -1,7 +1,7 @@
 """The user's own images and videos, without annotation, to find landmarks in."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -63,8 +63,8 @@ class OwnFiles(LandmarkDataModule):
     Args:
         path: a file, a folder of files, or ``camera:0``.
         boxes: a CSV with the columns ``file`` (below the folder), ``left``, ``top``, ``right``, ``bottom`` in pixels of
-            what is shown, a line for each face; and for videos ``frame``, counted from 0. ``face``, a number, says
-            which face it is.
+            what is shown, of the kind that the training had, a line for each face; and for videos ``frame``, counted
+            from 0. ``face``, a number, says which face it is.
         every: n.
         threshold: score from which on a detection is a face.
         long_side: pixels that the longer side of an image is shrunk to for the detector, whose time goes with its
@@ -128,7 +128,7 @@ class OwnFiles(LandmarkDataModule):
         self.files, self.left_out = list_sources(self.path)
         self.sources = list(self.files)
         if self.boxes is not None:
-            self.given = read_frame_boxes(self.boxes, {source.name for source in self.files})
+            self.given = read_frame_boxes(self.boxes, {source.name: source.still for source in self.files})
 
     def share(self) -> list[Source]:
         """The files that this process is to read; shared out before any are taken away, so that processes agree."""
@@ -195,12 +195,24 @@ class FileFrames(IterableDataset[FileFrame]):
             else:
                 number = camera_number(source.path)
                 file = VideoFile(source.path) if number is None else Camera(number, time.monotonic)
+                last = -1
                 for frame in file:
+                    last = frame.number
                     yield self._with_boxes(source, frame, file.expected)
-                trouble = file.trouble()
+                trouble = "; ".join(filter(None, (file.trouble(), self._beyond(source, last))))
         except (OSError, ValueError) as error:
             trouble = " ".join(str(error).split())
         yield FileFrame(source, None, trouble=trouble)
+
+    def _beyond(self, source: Source, last: int) -> str:
+        """What is wrong with boxes after the last frame of a video, as where frames are counted from 1."""
+        frames = sorted(frame for name, frame in self.given or () if name == source.name and frame > last)
+        if not frames:
+            return ""
+        return (
+            f"{source.path}: boxes are given for {len(frames)} frames that it has not, the first is {frames[0]}, and "
+            f"its last frame is {last} (both counted from 0)"
+        )
 
     def _with_boxes(self, source: Source, frame: Frame, expected: int) -> FileFrame:
         """A frame with what is known of its faces."""
@@ -217,12 +229,16 @@ class FileFrames(IterableDataset[FileFrame]):
         return FileFrame(source, frame, detected, given, expected)
 
 
-def read_frame_boxes(path: Path, files: set[str]) -> dict[tuple[str, int], Boxes]:
+def read_frame_boxes(path: Path, files: Mapping[str, bool]) -> dict[tuple[str, int], Boxes]:
     """The boxes of a CSV by file and frame.
 
+    Args:
+        path: the CSV.
+        files: for each file whether it is a photograph, which has frame 0 alone.
+
     Raises:
-        FileNotFoundError, ValueError: a column is missing, a line names a file that is not there, a box has no area, or
-            as in `annotation_table`.
+        FileNotFoundError, ValueError: a column is missing, a line names a file or a frame that is not there, a box has
+            no area, or as in `annotation_table`.
     """
     table = read_csv(path, "set --data.boxes to a CSV of boxes, or leave it out to have faces detected")
     for name in ("file", *BOX_COLUMNS):
@@ -237,7 +253,11 @@ def read_frame_boxes(path: Path, files: set[str]) -> dict[tuple[str, int], Boxes
             raise ValueError(f"{where} names {name}, which is not among the files of --data.path; correct it")
         if not (box[2:] > box[:2]).all():
             raise ValueError(f"{where}: the box {box.tolist()} has no area, expected left < right and top < bottom")
+        if whole["frame"] is None and not files[name]:
+            raise ValueError(f"{where} is of the video {name}, and there is no column 'frame' (counted from 0); add it")
         frame = whole["frame"][row] if whole["frame"] else 0
+        if frame and files[name]:
+            raise ValueError(f"{where}, column frame is {frame}, but {name} is a photograph; expected 0")
         before = found.get((name, frame), Boxes(np.empty((0, 4)), None))
         faces = before.face or []
         if whole["face"] is not None:

@@ -17,14 +17,32 @@ def upper_half(amounts: Floats) -> np.ndarray:
     return hard
 
 
-def read_ranking(path: Path, videos: list[str]) -> Floats:
-    """The variances (V,) of these videos in a CSV file with columns ``video`` and ``variance``; it may list others.
+def variances_of(path: Path, videos: list[str]) -> Floats:
+    """The variances (V,) of these videos in a ranking, which may list others.
 
     Raises:
-        FileNotFoundError, ValueError: one sentence, for a missing or damaged file, a video that is listed twice or is
-            not there, or a variance that is none.
+        FileNotFoundError, ValueError: one sentence, as `read_ranking`, or for a video that it does not list.
     """
     remedy = "set data.init_args.ranking to a ranking of these videos, or to null"
+    variance = read_ranking(path, remedy)
+    if missing := [video for video in videos if video not in variance]:
+        raise ValueError(
+            f"{path}: does not list {missing[0]} ({len(missing)} of {len(videos)} test videos are missing); {remedy}"
+        )
+    return np.array([variance[video] for video in videos])
+
+
+def read_ranking(path: Path, remedy: str) -> dict[str, float]:
+    """The variance of each video in a CSV file with columns ``video`` and ``variance``.
+
+    Args:
+        path: the file.
+        remedy: what to do where it is not as it should be.
+
+    Raises:
+        FileNotFoundError, ValueError: one sentence, for a missing or damaged file, a video that is listed twice, or a
+            variance that is none.
+    """
     table = read_csv(path, remedy)
     for column in COLUMNS:
         if column not in table.columns:
@@ -39,8 +57,4 @@ def read_ranking(path: Path, videos: list[str]) -> Floats:
         if value < 0:
             raise ValueError(f"{path}: line {line}, column variance is {value:g}, expected 0 or more")
         variance[video] = value
-    if missing := [video for video in videos if video not in variance]:
-        raise ValueError(
-            f"{path}: does not list {missing[0]} ({len(missing)} of {len(videos)} test videos are missing); {remedy}"
-        )
-    return np.array([variance[video] for video in videos])
+    return variance

@@ -14,7 +14,7 @@ from datamodules.face_generator.parameters import Domain, FaceParameters
 from datamodules.face_generator.render import render
 from datamodules.faces import Faces
 from datamodules.markup import WFLW_98
-from datamodules.ranking import read_ranking, upper_half
+from datamodules.ranking import upper_half, variances_of
 from datamodules.synthetic import PICTURE, loose_boxes
 from datamodules.transforms import Image
 from datamodules.video_data import VideoData, checked_stride
@@ -106,7 +106,7 @@ class SyntheticVideos(VideoData):
         videos = [self.video(split, i) for i in range(len(names))]
         places, visible = (np.stack(part) for part in zip(*map(landmarks, videos), strict=True))  # (V, T, 98, ...)
         if self.ranking and split == "test":
-            amounts = read_ranking(Path(self.ranking), names)
+            amounts = variances_of(Path(self.ranking), names)
         else:
             amounts = 1 - visible.mean(axis=(1, 2))
         hard = np.repeat(upper_half(amounts), self.frames)

@@ -3,6 +3,7 @@
 import csv
 import shutil
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 from rich.progress import track
 
 from callbacks.arguments import UsageError
+from callbacks.own_files.about import About, asked
 from callbacks.run_folder import counted, note
 from datamodules.markup import WFLW_98
-from datamodules.ranking import upper_half
+from datamodules.ranking import read_ranking, upper_half
 from lightning_modules.video.ensemble import Ensemble
 from lightning_modules.video.oracle import Found, Oracle
 
@@ -28,7 +30,8 @@ def annotate_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
         out: the folder; videos that it has already are not annotated again.
 
     Raises:
-        UsageError: the models have other landmarks than WFLW-V; a file is no .mp4; two have one name.
+        UsageError: the models have other landmarks than WFLW-V; a file is no .mp4; two have one name; the folder holds
+            annotation by other models, of other videos or with other options.
         ValueError: videos were left out, because not every frame has a face or can be read; the others are done.
     """
     _check_markup(ensemble)
@@ -39,7 +42,11 @@ def annotate_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
             raise UsageError(f"{source.path} is no .mp4, which WFLW-V's format has; convert it, or take it away")
     if len(set(names.values())) < len(names):
         raise UsageError(f"{data.path} has two videos of one name in different folders; rename one")
-    variances = _read_ranking(out / "ranking.csv")
+    about = About(out, {**asked(data), "members": sorted(map(_weights, ensemble.members))}, "--out")
+    ranking = out / "ranking.csv"
+    variances = read_ranking(ranking, "delete it to begin anew") if ranking.is_file() else {}
+    about.check(data.files, {name for name, stem in names.items() if stem in variances})
+    about.write(data.files)
     data.sources = [source for source in data.sources if names[source.name] not in variances]
     oracle, left_out = Oracle(ensemble, data.convention, data.size), list[str]()
     for source in [source for source in data.sources if data.stretched(source)]:
@@ -62,7 +69,7 @@ def annotate_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
             name = names[item.source.name]
             _write_annotation(out, name, item.source.path, found)
             variances[name] = float(np.mean([frame.variance for frame in found]))
-            _write_ranking(out / "ranking.csv", variances)
+            _write_ranking(ranking, variances)
         oracle.restart()
     if variances:
         hard = upper_half(np.array(list(variances.values())))
@@ -73,6 +80,15 @@ def annotate_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
     if left_out:
         first = "" if len(left_out) == 1 else "; the first"
         raise ValueError(f"{len(left_out)} of {counted(len(names), 'video')} left out{first}: {left_out[0]}")
+
+
+def _weights(model: Any) -> str:
+    """A digest of a model's weights."""
+    known = blake2b(digest_size=16)
+    for name, tensor in model.state_dict().items():
+        known.update(name.encode())
+        known.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
+    return known.hexdigest()
 
 
 def _check_markup(ensemble: Ensemble) -> None:
@@ -131,14 +147,9 @@ def rank_videos(ensemble: Ensemble, data: Any, out: Path) -> None:
 
 def _write_ranking(path: Path, variances: Mapping[str, float]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["video", "variance"])
         writer.writerows([name, f"{variance:.8g}"] for name, variance in variances.items())
-
-
-def _read_ranking(path: Path) -> dict[str, float]:
-    if not path.is_file():
-        return {}
-    with path.open(newline="") as file:
-        return {row["video"]: float(row["variance"]) for row in csv.DictReader(file)}
+    partial.replace(path)

@@ -1,17 +1,15 @@
 """``predict`` on the user's own files: faces followed, tables and overlays written as it goes."""
 
-import json
 import sys
 from collections import Counter
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lightning import Callback
 
-from callbacks.arguments import UsageError
 from callbacks.checkpoints import read_checkpoint
+from callbacks.own_files.about import About, asked, digest
 from callbacks.own_files.overlays import OverlayVideo, draw_faces, save_image
 from callbacks.own_files.progress import FileProgress
 from callbacks.own_files.stills import StillsTable
@@ -24,8 +22,6 @@ from datamodules.markup import MARKUPS
 from lightning_modules.video.filters import Filter
 from lightning_modules.video.following import Face, Follower
 
-ABOUT = "about.json"
-
 
 class FilePredictions(Callback):
     """Writes what is found in the user's own files below ``predictions/<stem>/``, or where ``--data.out`` says.
@@ -33,7 +29,7 @@ class FilePredictions(Callback):
     - ``NAME.csv`` for each video and ``images.csv`` for all photographs: `LandmarkTable`. Several processes share out
       the files; each writes the tables of its own videos, and a part of the photographs' (`StillsTable`).
     - ``NAME_overlay.mp4`` and ``NAME_overlay.jpg``: the landmarks drawn over them.
-    - ``about.json``: the files and the weights, so that nothing is continued with others.
+    - ``about.json``: `About`, so that nothing is continued with other files or weights.
 
     Memory does not grow with the length of a video. What an interruption leaves is continued by the same command; the
     overlay of a video that broke off is drawn again from its table.
@@ -57,7 +53,9 @@ class FilePredictions(Callback):
         stored = read_checkpoint(Path(self.checkpoint)) if self.checkpoint else {}
         stem = result_stem(self.run, data, self.checkpoint, stored.get("input_size"), self.changed)
         self.folder = Path(data.out or self.run.path / "predictions" / stem)
-        self._check_about(trainer)
+        smoothing = self.smoothing.title if self.smoothing else None
+        made_with = {**asked(data), "weights": digest(self.checkpoint), "smoothing": smoothing}
+        about = About(self.folder, made_with, "--data.out")
         rank, ranks, stills = trainer.global_rank, trainer.world_size, {s.name for s in data.sources if s.still}
         self.stills = StillsTable(self.folder, data.table, pl_module.num_landmarks)
         if trainer.is_global_zero:
@@ -70,39 +68,20 @@ class FilePredictions(Callback):
         }
         done = self.stills.found() | {name for name, table in tables.items() if table.path.is_file()}
         left = [source for source in data.sources if source.name not in done]
-        if len(left) < len(data.sources):
-            before = len(data.sources) - len(left)
-            note(f"{before} of {len(data.sources)} files were predicted before and are in {self.folder}")
+        before, files = len(data.sources) - len(left), len(data.sources)
         data.sources, part = left, self.stills.part(rank, ranks)
         own = data.share()
         self.tables = {source.name: part if source.still else tables[source.name] for source in own}
         for source in own:
             if not source.still:
                 data.done |= self.tables[source.name].begun()
+        about.check(data.files, done | {name for name, frames in data.done.items() if frames})
+        if before:
+            note(f"{before} of {files} files were predicted before and are in {self.folder}")
+        if trainer.is_global_zero:
+            about.write(data.files)
         self.left = Counter(table.path for table in self.tables.values())
         self.bar = FileProgress(len(own), bool(trainer.progress_bar_callback) and trainer.is_global_zero)
-
-    def _check_about(self, trainer: Any) -> None:
-        """Refuse to continue with other files or weights."""
-        data, path = trainer.datamodule, self.folder / ABOUT
-        smoothing = self.smoothing.title if self.smoothing else None
-        about = {"path": str(Path(data.path).absolute()), "weights": _digest(self.checkpoint), "smoothing": smoothing}
-        about |= {"boxes": data.boxes and str(data.boxes), "box": data.box, "size": data.size}
-        about |= {key: getattr(data, key) for key in ("every", "threshold", "long_side")}
-        about["content of boxes"] = _digest(data.boxes)
-        if path.is_file():
-            before = json.loads(path.read_text())
-            if other := [key for key in about if before.get(key) != about[key]]:
-                what = "other weights" if other[0] == "weights" else f"another {other[0]}"
-                raise UsageError(
-                    f"{self.folder} holds predictions with {what} ({before.get(other[0])}, now {about[other[0]]}); "
-                    "delete it, or give another folder as --data.out"
-                )
-        elif trainer.is_global_zero:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")  # other processes read it
-            partial.write_text(json.dumps(about, indent=1))
-            partial.replace(path)
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         """Get ready to follow faces."""
@@ -201,14 +180,17 @@ class FilePredictions(Callback):
         Raises:
             ValueError: some files could not be read; the others are done.
         """
-        self.bar.stop()
-        self.running = False
+        live = trainer.datamodule.live
+        limited = bool(+self.left) and not live  # by trainer.limit_predict_batches
+        self._stop(finished=live)
         counts = np.sum(from_all_ranks([(self.frames, self.faces)]), axis=0).tolist()
         unread = from_all_ranks(self.unread)  # from here on no process writes
         if trainer.world_size > 1 and trainer.is_global_zero:
             self.stills.join(set())
         if trainer.is_global_zero and counts[1]:
-            note(f"landmarks of {counted(counts[1], 'face')} in {counted(counts[0], 'frame')} are in {self.folder}")
+            more = "; without the limit on batches the same command continues" if limited else ""
+            found = f"{counted(counts[1], 'face')} in {counted(counts[0], 'frame')}"
+            note(f"landmarks of {found} are in {self.folder}{more}")
         elif trainer.is_global_zero and counts[0]:
             smaller = "" if self.follower.detector is None else " (--data.long_side 1280 finds smaller ones)"
             note(f"no face is found in {counted(counts[0], 'frame')}{smaller}; what there is is in {self.folder}")
@@ -220,20 +202,17 @@ class FilePredictions(Callback):
         """Keep what is written, to be continued; of a camera it is all there is."""
         if not self.running:
             return
-        self.bar.stop()
         live = trainer.datamodule.live
-        if self.overlay:
-            self.overlay.close(finished=live)
-        for table in set(self.tables.values()):
-            table.close(finished=live)
+        self._stop(finished=live)
         if self.frames:
             done = counted(self.frames, "frame")
             note(f"{done} done, in {self.folder}{'' if live else '; the same command continues'}")
 
-
-def _digest(path: str | Path | None) -> str | None:
-    """Of a file's content."""
-    if not path:
-        return None
-    with Path(path).open("rb") as file:
-        return file_digest(file, "blake2b").hexdigest()[:32]
+    def _stop(self, finished: bool) -> None:
+        """Close what is open still."""
+        self.bar.stop()
+        self.running = False
+        if self.overlay:
+            self.overlay.close(finished)
+        for table in {table for table in self.tables.values() if self.left[table.path]}:
+            table.close(finished)

@@ -22,6 +22,7 @@ from tests.callbacks.own_files.bright import WHERE, BrightBoxes
 from tests.drawn_videos import write_video
 from tests.experiment import run
 from tests.lightning_modules.video.squares import picture
+from tests.one_sentence import one_sentence
 from tests.tiny import Tiny
 
 
@@ -70,6 +71,28 @@ def test_videos_are_annotated_as_wflw_v_is(members, tmp_path):
     before = Path("made/landmarks/first.npy").stat().st_mtime_ns
     main([*members, "--data.path", "mine", "--data.num_workers=0", "--out", "made"])  # nothing is left to do
     assert Path("made/landmarks/first.npy").stat().st_mtime_ns == before
+
+
+def test_annotation_by_other_members_or_of_other_videos_is_not_continued(members, trained, tmp_path):
+    frames = [picture(box) for box in WHERE[:4]]
+    for name in ("a", "b"):
+        write_video(tmp_path / f"mine/{name}.mp4", frames, "libx264")
+    words = ["--data.path", "mine", "--data.num_workers=0", "--out", "mine/made"]
+    main([*members, *words])
+    again = ["--members", *reversed(members[1:])]
+    main([*again, *words])  # nothing is left to do, nor are its copies videos to annotate
+    assert len(Path("mine/made/ranking.csv").read_text().splitlines()) == 3
+    with one_sentence("mine/made was made with other members ("):
+        main(["--members", *members[1:2] * 2, *words])
+    with one_sentence("mine/made was made with another every (10, now 5)"):
+        main([*members, *words, "--data.every=5"])
+    write_video(tmp_path / "mine/b.mp4", frames[::-1], "libx264")
+    with one_sentence("mine/b.mp4 is another file than the one that mine/made has results of"):
+        main([*members, *words])
+    ranking = Path("mine/made/ranking.csv")
+    ranking.write_text(ranking.read_text()[:-12])
+    with one_sentence("mine/made/ranking.csv"):
+        main([*members, *words])
 
 
 def test_generated_videos_are_ranked_by_the_members_variance(members, trained):

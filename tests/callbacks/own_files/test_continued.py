@@ -12,6 +12,7 @@ from PIL import Image
 
 from datamodules import own_files
 from tests.callbacks.own_files.bright import BrightBoxes, corners, rows_of
+from tests.drawn_videos import write_video
 from tests.experiment import run, write_experiment
 from tests.lightning_modules.video.squares import picture
 
@@ -41,18 +42,67 @@ def test_predictions_are_not_continued_with_other_detections(predict, monkeypatc
     assert set(asked) == {(0.4, 320)}
     with pytest.raises(SystemExit):
         predict("--data.path", "mine/clip.mp4", "--data.out", "made", "--data.threshold=0.4")
-    assert "made holds predictions with another long_side (320, now 640)" in capsys.readouterr().err
+    assert "made was made with another long_side (320, now 640)" in capsys.readouterr().err
 
 
 def test_predictions_are_not_continued_with_edited_boxes(predict, capsys):
     words = ("--data.path", "mine/clip.mp4", "--data.out", "made", "--data.boxes", "boxes.csv")
-    Path("boxes.csv").write_text("file,left,top,right,bottom\nclip.mp4,10,30,70,90\n")
+    Path("boxes.csv").write_text("file,frame,left,top,right,bottom\nclip.mp4,0,10,30,70,90\n")
     predict(*words)
     predict(*words)
-    Path("boxes.csv").write_text("file,left,top,right,bottom\nclip.mp4,10,30,70,95\n")
+    Path("boxes.csv").write_text("file,frame,left,top,right,bottom\nclip.mp4,0,10,30,70,95\n")
     with pytest.raises(SystemExit):
         predict(*words)
-    assert "made holds predictions with another content of boxes (" in capsys.readouterr().err
+    assert "made was made with another content of boxes (" in capsys.readouterr().err
+
+
+def broken_off(predict, frames, *words):
+    predict(*words, "--data.out", "made", f"--trainer.limit_predict_batches={frames}")
+
+
+def test_a_limit_on_batches_breaks_off_and_without_it_the_same_command_continues(predict, capsys):
+    words = ("--data.path", "mine/clip.mp4")
+    broken_off(predict, 20, *words)
+    said = capsys.readouterr().err
+    assert "20 frames are in made; without the limit on batches the same command continues" in said
+    with av.open("made/clip.mp4_overlay.partial.mp4") as container:
+        assert len(list(container.decode(video=0))) == 20
+    assert not Path("made/clip.mp4.csv").exists()
+    predict(*words, "--data.out", "made")
+    assert [int(row["frame"]) for row in rows_of(Path("made/clip.mp4.csv"))] == list(range(30))
+
+
+def test_a_video_that_was_replaced_is_not_continued(predict, capsys):
+    """Touched it is; nor does it matter that a file without results is another now."""
+    words = ("--data.path", "mine")
+    broken_off(predict, 20, *words)
+    Path("mine/clip.mp4").touch()
+    Image.fromarray(picture((30, 30, 80, 80))).save("mine/one.png")
+    broken_off(predict, 3, *words)
+    write_video(Path("mine/clip.mp4"), [picture((50, 40, 90, 80))] * 30, "libx264")
+    table = Path("made/clip.mp4.csv.partial").read_bytes()
+    with pytest.raises(SystemExit):
+        predict(*words, "--data.out", "made")
+    assert (
+        "error: mine/clip.mp4 is another file than the one that made has results of; delete it, or give another folder "
+        "as --data.out"
+    ) in capsys.readouterr().err
+    assert Path("made/clip.mp4.csv.partial").read_bytes() == table
+
+
+def test_a_photograph_that_was_replaced_is_not_kept(predict, capsys):
+    predict("--data.path", "mine/one.png", "--data.out", "made")
+    Image.fromarray(picture((30, 30, 80, 80))).save("mine/one.png")
+    with pytest.raises(SystemExit):
+        predict("--data.path", "mine/one.png", "--data.out", "made")
+    assert "error: mine/one.png is another file than the one that made has results of" in capsys.readouterr().err
+
+
+def test_a_folder_without_results_may_be_asked_for_otherwise(predict):
+    broken_off(predict, 0, "--data.path", "mine/clip.mp4", "--data.threshold=0.4")
+    assert [path.name for path in Path("made").iterdir()] == ["about.json"]
+    predict("--data.path", "mine/clip.mp4", "--data.out", "made")
+    assert len(rows_of(Path("made/clip.mp4.csv"))) == 30
 
 
 def test_predictions_are_of_the_weights_that_they_are_named_after(tmp_path, monkeypatch, capsys):
@@ -76,12 +126,12 @@ def test_predictions_are_of_the_weights_that_they_are_named_after(tmp_path, monk
     torch.save({**stored, "global_step": 1}, best)
     with pytest.raises(SystemExit):
         run(*words)
-    assert "error: runs/tiny/predictions/mine_image holds predictions with other weights (" in capsys.readouterr().err
+    assert "error: runs/tiny/predictions/mine_image was made with other weights (" in capsys.readouterr().err
 
 
 def test_predictions_with_boxes_are_continued_when_a_file_is_done(predict, capsys):
-    boxes = ["clip.mp4,15,35,65,85", "one.png,45,35,95,85", "later.png,25,25,85,85"]
-    Path("boxes.csv").write_text("\n".join(["file,left,top,right,bottom", *boxes]))
+    boxes = ["clip.mp4,0,15,35,65,85", "one.png,0,45,35,95,85", "later.png,0,25,25,85,85"]
+    Path("boxes.csv").write_text("\n".join(["file,frame,left,top,right,bottom", *boxes]))
     Image.fromarray(picture((30, 30, 80, 80))).save("mine/later.png")
     words = ("--data.path", "mine", "--data.boxes", "boxes.csv", "--data.out", "made", "--data.overlays=false")
     predict(*words)
@@ -93,7 +143,7 @@ def test_predictions_with_boxes_are_continued_when_a_file_is_done(predict, capsy
 
 
 def test_boxes_are_of_all_files_whoever_takes_some_away(files):
-    Path("boxes.csv").write_text("file,left,top,right,bottom\nclip.mp4,15,35,65,85\n")
+    Path("boxes.csv").write_text("file,frame,left,top,right,bottom\nclip.mp4,0,15,35,65,85\n")
     data = own_files.OwnFiles("mine", boxes=Path("boxes.csv"), num_workers=0)
     data.setup("predict")
     data.sources = [source for source in data.sources if source.still]

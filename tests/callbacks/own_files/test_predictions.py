@@ -245,9 +245,14 @@ def test_mistakes_are_one_sentence(predict, capsys, words, sentence):
         (["file,left,top,right,bottom", "clip.mp4,5,2,3,4"], "line 2: the box [5.0, 2.0, 3.0, 4.0] has no area"),
         (["file,frame,left,top,right,bottom", "clip.mp4,1.5,1,2,3,4"], "column frame is 1.5, expected a whole number"),
         (
-            ["file,face,left,top,right,bottom", *["clip.mp4,1,1,2,3,4"] * 2],
+            ["file,frame,face,left,top,right,bottom", *["clip.mp4,0,1,1,2,3,4"] * 2],
             "face 1 of clip.mp4, frame 0, is there twice",
         ),
+        (
+            ["file,left,top,right,bottom", "clip.mp4,1,2,3,4"],
+            "boxes.csv: line 2 is of the video clip.mp4, and there is no column 'frame' (counted from 0); add it",
+        ),
+        (["file,frame,left,top,right,bottom", "one.png,1,1,2,3,4"], "frame is 1, but one.png is a photograph"),
     ],
 )
 def test_mistakes_in_boxes_name_their_line(predict, capsys, lines, sentence):
@@ -255,3 +260,13 @@ def test_mistakes_in_boxes_name_their_line(predict, capsys, lines, sentence):
     with pytest.raises(SystemExit):
         predict("--data.path", "mine", "--data.boxes", "boxes.csv")
     assert sentence in capsys.readouterr().err
+
+
+def test_boxes_beyond_the_end_of_a_video_are_told(predict, capsys):
+    lines = [f"clip.mp4,{frame},10,30,70,90" for frame in range(1, 33)]
+    Path("boxes.csv").write_text("\n".join(["file,frame,left,top,right,bottom", *lines]))
+    predict("--data.path", "mine/clip.mp4", "--data.boxes", "boxes.csv")
+    assert (
+        "note: mine/clip.mp4: boxes are given for 3 frames that it has not, the first is 30, and its last frame is 29 "
+        "(both counted from 0)"
+    ) in capsys.readouterr().err
