@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.arguments import UsageError
-from datamodules.file_sources import ABOUT, Source
 
+ABOUT = "about.json"
 ENDS = 2**16  # bytes at either end of a file by which it is known again; whole videos would take too long to read
 
 
@@ -48,11 +48,11 @@ class About:
     def _partial(self) -> Path:
         return (self.folder / ABOUT).with_suffix(".partial")
 
-    def check(self, sources: Iterable[Source], begun: set[str]) -> None:
+    def check(self, sources: Iterable[Any], begun: set[str]) -> None:
         """Refuse to go on beside results of files that have changed.
 
         Args:
-            sources: the files.
+            sources: the files, as `OwnFiles` has them.
             begun: the names of those that have results, in part or whole.
 
         Raises:
@@ -64,7 +64,7 @@ class About:
                     f"{source.path} is another file than the one that {self.folder} has results of; {self.remedy}"
                 )
 
-    def write(self, sources: Iterable[Source]) -> None:
+    def write(self, sources: Iterable[Any]) -> None:
         """Note all of this; other processes may be reading it."""
         files = {**self.files, **{source.name: _known_by(source.path) for source in sources}}
         self.folder.mkdir(parents=True, exist_ok=True)
