@@ -15,10 +15,10 @@ from callbacks.run_folder import Settings, flat, model_options, note
 
 Changed = Mapping[str, Mapping[str, Any]]  # ``model.solver.memory``: its values when "trained" (or "default"), "tested"
 
-# Options that change no result of given weights, and those that title, box or name of a result have already.
+# Options that change no number of given weights, and those that title, box or name of a result have already.
 OF_TRAINING = "augmentation batch_size cache early_epochs early_gradient every from_scratch gradient loss lr num_train "
-OF_TRAINING += "num_workers offset_weight pretrained ratio schedule seed sigma strength tasks train unlabelled "
-OF_TRAINING += "validation_fraction warmup weight_decay"
+OF_TRAINING += "num_workers offset_weight pretrained ratio schedule seed sigma strength tasks train "
+OF_TRAINING += "trajectories unlabelled validation_fraction warmup weight_decay"
 NAMED = "box convert_to domain normalizer perturbation size"
 UNCHANGING = frozenset(f"{OF_TRAINING} {NAMED}".split())  # any other option changes a result, or may
 

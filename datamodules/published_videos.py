@@ -20,12 +20,21 @@ class PublishedVideos(VideoData, PublishedData):
         root: folder of the dataset; each class says what is in it.
         every: of which training takes every n-th frame; 5 is PIPNet's on 300VW.
         box: see `PublishedData`.
+        trajectories: landmarks whose movement a test writes and draws, with their video as the test's ``_by_video.csv``
+            calls it: ``[541/54]``. None is two of one video, those that flicker most.
         options: see `LandmarkDataModule`; ``cache`` is none of them. Motion blur follows the nose.
     """
 
-    def __init__(self, root: Path, every: int = 5, box: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        root: Path,
+        every: int = 5,
+        box: str | None = None,
+        trajectories: list[str] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(root, box, cache=None, **options)
-        self.every = checked_stride(every)
+        self.every, self.trajectories = checked_stride(every), trajectories
 
     def count(self, faces: Faces) -> int:
         """How many frames there are that count."""

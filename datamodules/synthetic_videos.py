@@ -60,6 +60,8 @@ class SyntheticVideos(VideoData):
         size: side of the crop; pictures are 1.25 times as large.
         box: ``provided-1.2`` is a loose rectangle round the landmarks that trembles, as a detector's does;
             ``landmarks-1.2`` is the tight one.
+        trajectories: landmarks whose movement a test writes and draws, with their video as the test's ``_by_video.csv``
+            calls it: ``[photo/test/3/54]``. None is two of one video, those that flicker most.
         options: see `LandmarkDataModule`; ``cache`` is none of them.
     """
 
@@ -77,6 +79,7 @@ class SyntheticVideos(VideoData):
         ranking: Path | None = None,
         size: int = 128,
         box: str = "provided-1.2",
+        trajectories: list[str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(WFLW_98, size=size, box=box, cache=None, **options)
@@ -89,7 +92,7 @@ class SyntheticVideos(VideoData):
             raise ValueError(f"data.init_args.domain is '{domain}', expected one of: {', '.join(get_args(Domain))}")
         self.videos = {"train": num_train, "test": num_test}
         self.frames, self.every = frames, checked_stride(every)
-        self.domain, self.faces_seed, self.ranking = domain, faces_seed, ranking
+        self.domain, self.faces_seed, self.ranking, self.trajectories = domain, faces_seed, ranking, trajectories
 
     @property
     def title(self) -> str:

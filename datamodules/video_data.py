@@ -28,6 +28,32 @@ class VideoData(LandmarkDataModule):
 
     nose: ClassVar[int]  # the landmark below the nose whose motion is that of the face
     every: int  # n
+    trajectories: list[str] | None  # VIDEO/LANDMARK that a test draws; None is two of one video, which flicker most
+
+    def setup(self, stage: str) -> None:
+        """As of other data.
+
+        Raises:
+            ValueError: one sentence, for a trajectory of a video or a landmark that there is not.
+        """
+        super().setup(stage)
+        if stage == "test":
+            names = self.test_videos(range(len(self._whole_videos("test").videos())))[0]
+            for each in self.trajectories or ():
+                video, _, landmark = each.rpartition("/")
+                if video not in names or landmark not in map(str, range(self.num_landmarks)):
+                    raise ValueError(
+                        f"data.init_args.trajectories has '{each}', expected one of the {len(names)} test videos and a "
+                        f"landmark, such as {names[0]}/{self.num_landmarks - 1}"
+                    )
+
+    def chosen_trajectories(self) -> dict[str, list[int]]:
+        """The landmarks of ``trajectories`` by video."""
+        chosen: dict[str, list[int]] = {}
+        for each in self.trajectories or ():
+            video, _, landmark = each.rpartition("/")
+            chosen.setdefault(video, []).append(int(landmark))
+        return chosen
 
     @abstractmethod
     def load(self, split: str) -> VideoFaces:
@@ -106,7 +132,8 @@ class VideoData(LandmarkDataModule):
     def test_videos(self, videos: Sequence[int]) -> tuple[list[str], NDArray[np.bool_]]:
         """Names and subsets (M, S) of these videos (M,) of a test's `VideoBatch`."""
         faces = self._whole_videos("test")
-        rows = [faces.videos()[video][0] for video in videos]
+        whole = faces.videos()
+        rows = [whole[video][0] for video in videos]
         return [str(faces.photograph[row]) for row in rows], faces.subsets[rows]
 
     def _in_sequence(self, split: str) -> DataLoader[Any]:

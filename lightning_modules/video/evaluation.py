@@ -40,11 +40,12 @@ def video_tables(collected: CollectedVideos, data: Any, chosen: Chosen) -> dict[
             )
     made["by_video"] = video_table(names, errors)
     flicker = np.nan_to_num(errors[ALONE][:, list(VIDEO_METRICS).index("nmf")])
-    worst = int(flicker.argmax())
-    video = _from_its_rank(collected, int(tables[ALONE][worst, 0]))
-    for number, table in enumerate(trajectory_tables(names[worst], video, EMA[1:2]), start=1):
-        made[f"trajectory_{number}"] = table
-    return made
+    shown = data.chosen_trajectories() or {names[int(flicker.argmax())]: None}
+    trajectories = list[Table]()
+    for name, landmarks in shown.items():
+        video = _from_its_rank(collected, int(tables[ALONE][names.index(name), 0]))
+        trajectories += trajectory_tables(name, video, EMA[1:2], landmarks)
+    return made | {f"trajectory_{number}": table for number, table in enumerate(trajectories, start=1)}
 
 
 def _from_its_rank(collected: CollectedVideos, name: int) -> Video:

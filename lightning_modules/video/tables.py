@@ -80,8 +80,18 @@ def video_table(names: Sequence[str], errors: Mapping[str, Numbers]) -> Table:
     return Table("Flicker by video", note, rows, curves, listed=False)
 
 
-def trajectory_tables(name: str, video: Video, filters: Sequence[Filter], count: int = 2) -> list[Table]:
-    """How the landmarks of a video that flicker most, each frame alone, move along x or y: one table a landmark."""
+def trajectory_tables(
+    name: str, video: Video, filters: Sequence[Filter], chosen: Sequence[int] | None, count: int = 2
+) -> list[Table]:
+    """How landmarks of a video move, along the one of x and y in which they flicker more: one table a landmark.
+
+    Args:
+        name: of the video.
+        video: the video.
+        filters: what is shown beside the methods.
+        chosen: which landmarks; None is those that flicker most where each frame is looked at alone.
+        count: how many those are.
+    """
     methods = [*video.found, *(smoothing.title for smoothing in filters)]
     found = {"annotation": video.truth} | {method: video.by(method, filters) for method in methods}
     change = (video.truth - video.found[ALONE]).diff(dim=0).square()  # (T - 1, N, 2)
@@ -89,14 +99,16 @@ def trajectory_tables(name: str, video: Video, filters: Sequence[Filter], count:
     totals = change.sum(dim=0)  # (N, 2)
     first = _busiest(change.sum(dim=(1, 2)))
     tables = []
-    for landmark in totals.amax(dim=1).argsort(descending=True)[:count].tolist():
+    note = (
+        "Of the video and the landmark that flicker most where each frame is looked at alone." if chosen is None else ""
+    )
+    for landmark in chosen or totals.amax(dim=1).argsort(descending=True)[:count].tolist():
         axis = int(totals[landmark].argmax())
         rows = [
             {"frame": int(video.frame[t])} | {key: round(float(p[t, landmark, axis]), 3) for key, p in found.items()}
             for t in range(first, min(first + LONGEST, len(video.frame)))
         ]
         title = f"Landmark {landmark} of {name}, {'xy'[axis]}"
-        note = "Of the video and the landmark that flicker most where each frame is looked at alone."
         curves = Curves("frame", tuple(found), "frame", "pixels of the video", level=True)
         tables.append(Table(title, note, rows, curves, listed=False))
     return tables

@@ -100,6 +100,23 @@ def test_the_report_shows_scatter_and_trajectories(experiment):
     assert "is missing" not in page
 
 
+def test_trajectories_may_be_chosen(experiment):
+    run("test", "--name", "run", "--data.init_args.trajectories=[114/54, 203/3, 114/20]")
+    about = json.loads(next(Path("runs/run/test").glob("*.json")).read_text())
+    titles = [table["title"] for name, table in about["tables"].items() if name.startswith("trajectory_")]
+    chosen = ["54 of 114", "20 of 114", "3 of 203"]
+    assert [title.rpartition(",")[0] for title in titles] == [f"Landmark {each}" for each in chosen]
+
+
+@pytest.mark.parametrize("wrong", ["nobody/0", "114/68", "114/-1", "114/x"])
+def test_a_trajectory_that_there_is_not(experiment, capsys, wrong):
+    with pytest.raises(SystemExit):
+        run("test", "--name", "run", f"--data.init_args.trajectories=[{wrong}]")
+    assert (
+        f"error: data.init_args.trajectories has '{wrong}', expected one of the 4 test videos and a landmark, such as "
+    ) in capsys.readouterr().err
+
+
 def test_validate_chooses_filters_that_test_then_has(experiment, capsys):
     run("validate", "--name", "run")
     said = capsys.readouterr().out
