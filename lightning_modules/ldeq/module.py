@@ -151,7 +151,8 @@ class LDEQ(LandmarkModule):
             return self.cell(z, x if len(rows) == len(x) else x[rows])
 
         precision = torch.promote_types(x.dtype, torch.float32)  # the state stays precise under autocast
-        return cell, x.new_zeros(len(x), self.maps, height // STRIDE, width // STRIDE, dtype=precision)
+        z0 = x.new_zeros(len(x), self.maps, height // STRIDE, width // STRIDE, dtype=precision)
+        return cell, z0.contiguous(memory_format=torch.channels_last)
 
     def decode(self, z: Tensor) -> Tensor:
         """Landmarks (B, N, 2) in input pixels: the barycentre (soft-argmax) of the landmarks' maps."""
@@ -198,7 +199,8 @@ class LDEQ(LandmarkModule):
             if state is None:
                 z = self.evaluation_solver(f, z0).image
             else:
-                z = (recurrence or self.recurrence)(f, state.clone(), self.evaluation_solver)
+                last = state.clone(memory_format=torch.channels_last)
+                z = (recurrence or self.recurrence)(f, last, self.evaluation_solver)
             return self.predict(z), z
 
     def moved_state(self, state: Tensor, move: Tensor, recurrence: Recurrence | None = None) -> Tensor:

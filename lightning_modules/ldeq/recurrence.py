@@ -109,7 +109,8 @@ class Proximal(Recurrence):
         return torch.cat([self._solve(f, last[row : row + 1], row) for row in range(len(last))])
 
     def _solve(self, f: Map, last: Tensor, row: int) -> Tensor:
-        z, rows = last.clone().requires_grad_(), torch.tensor([row], device=last.device)
+        z = last.clone(memory_format=torch.contiguous_format).requires_grad_()  # L-BFGS takes views
+        rows = torch.tensor([row], device=last.device)
         descent = torch.optim.LBFGS(
             [z],
             max_iter=self.iterations,
