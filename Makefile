@@ -26,7 +26,7 @@ demo: install
 	@echo "Open runs/demo/report.html; pictures and tables are in runs/demo/test/"
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # What is left out of `make test`: the same of more methods.
 test-thorough: install
