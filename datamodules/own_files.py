@@ -182,6 +182,9 @@ class FileFrames(IterableDataset[FileFrame]):
         self.sources, self.given, self.detector, self.every, self.done = sources, given, detector, every, done
         named = given is not None and all(boxes.face is not None for boxes in given.values())
         self.none = Boxes(np.empty((0, 4)), [] if named else None)
+        self.frames_given: dict[str, list[int]] = {}
+        for name, frame in given or ():
+            self.frames_given.setdefault(name, []).append(frame)
 
     def __iter__(self) -> Iterator[FileFrame]:
         for source in self.sources:
@@ -206,11 +209,11 @@ class FileFrames(IterableDataset[FileFrame]):
 
     def _beyond(self, source: Source, last: int) -> str:
         """What is wrong with boxes after the last frame of a video, as where frames are counted from 1."""
-        frames = sorted(frame for name, frame in self.given or () if name == source.name and frame > last)
+        frames = [frame for frame in self.frames_given.get(source.name, ()) if frame > last]
         if not frames:
             return ""
         return (
-            f"{source.path}: boxes are given for {len(frames)} frames that it has not, the first is {frames[0]}, and "
+            f"{source.path}: boxes are given for {len(frames)} frames that it has not, the first is {min(frames)}, and "
             f"its last frame is {last} (both counted from 0)"
         )
 

@@ -30,6 +30,7 @@ class About:
         self.remedy = f"delete it, or give another folder as {option}"
         before = json.loads((folder / ABOUT).read_text()) if self._has_results() else {}
         self.files: dict[str, str] = before.get("files", {})
+        self.begun: set[str] = set()
         other = [key for key in made_with if before and before.get(key) != made_with[key]]
         if other:
             what = f"other {other[0]}" if other[0] in ("weights", "members") else f"another {other[0]}"
@@ -58,17 +59,18 @@ class About:
         Raises:
             UsageError: one of them is not the file that it was.
         """
+        self.begun = begun
         for source in sources:
-            if source.name in begun and self.files.get(source.name, now := _known_by(source.path)) != now:
+            if source.name in begun and self.files.setdefault(source.name, now := _known_by(source.path)) != now:
                 raise UsageError(
                     f"{source.path} is another file than the one that {self.folder} has results of; {self.remedy}"
                 )
 
     def write(self, sources: Iterable[Any]) -> None:
-        """Note all of this; other processes may be reading it."""
-        files = {**self.files, **{source.name: _known_by(source.path) for source in sources}}
+        """Note all of this, once it is checked; other processes may be reading it."""
+        new = {source.name: _known_by(source.path) for source in sources if source.name not in self.begun}
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._partial.write_text(json.dumps({**self.made_with, "files": files}, indent=1))
+        self._partial.write_text(json.dumps({**self.made_with, "files": {**self.files, **new}}, indent=1))
         self._partial.replace(self.folder / ABOUT)
 
 

@@ -201,17 +201,19 @@ class Follower:
             overlap = dict(zip(known, overlaps(box[None], self._boxes(known))[0].tolist(), strict=True))
             on = max(overlap, key=lambda name: overlap[name]) if max(overlap.values(), default=0) >= SAME else None
             whose = near.get(column) if on is None else on
-            stays = overlaps(box[None], self.finder.tight(detection[None]))[0, 0] >= SURE
             if whose in missed:
                 missed.remove(whose)
                 self._meet_again(whose, box, detection, cold=overlap[whose] < SURE)
-            elif on is None or (stays and overlap[on] < SURE):  # cheek to cheek
+            elif on is None or (overlap[on] < SURE and self._stays(box, detection)):  # the latter is cheek to cheek
                 self._begin(self._recognised(detection), box, detection)
-            # else its landmarks were drawn away to a face that is followed already
         for name in missed:
             self._followed[name].missed += 1
             if self._followed[name].missed >= MISSED:
                 self._lose(name, LATER)
+
+    def _stays(self, box: Floats, detection: Floats) -> bool:
+        """Whether a face is where it was detected, and was not drawn away to one that is followed already."""
+        return bool(overlaps(box[None], self.finder.tight(detection[None]))[0, 0] >= SURE)
 
     def _meet_again(self, name: int, box: Floats, detection: Floats, cold: bool) -> None:
         """Go on with a face that is followed in the box of its detection, unless it is there already."""
