@@ -25,7 +25,13 @@ METHODS: dict[str, dict[str, Any]] = {
     "wasserstein_hrnet.SimpleBaselines": TINY,
     "two_step.Discovery": {**DISCOVERY, "points": 20, "probe_faces": 10},
 }
-THOROUGH = ("pipnet.CoordNet", "pipnet.MapNet", "wasserstein_hrnet.HRNet")  # train as others do, or slowly
+THOROUGH = (  # train as others do, or slowly
+    "pipnet.CoordNet",
+    "pipnet.DANN",
+    "pipnet.MapNet",
+    "wasserstein_hrnet.HRNet",
+    "wasserstein_hrnet.SimpleBaselines",
+)
 NEEDS_OTHERS = ("pipnet.SelfTraining", "pipnet.DANN")
 
 

@@ -1,4 +1,4 @@
-"""Every config trains, resumes and tests on drawn or generated faces, through the command line."""
+"""Every config trains and tests on drawn or generated faces, through the command line; one of each method resumes."""
 
 from pathlib import Path
 
@@ -24,6 +24,7 @@ NARROW = {"injection_width": 8, "width": 8, "width_step": 4, "early_epochs": 1} 
 SMALL = {"backbone": "test_resnet", "pretrained": "false"}  # PIPNet and its baselines
 SMALL_DISCOVERY = {"widths": "[8, 16, 16]", "width": 8, "blocks": 1, "contrastive_epochs": 1}
 SMALL_HRNET = {"backbone": "hrnet_w18_small", "pretrained": "false"}
+RESUMED = ("ldeq_wflw.yaml", "pipnet_gssl_stc.yaml", "hrnet_300w.yaml", "discovery_cat_head.yaml")  # the others' methods
 
 
 @pytest.fixture(scope="module")
@@ -75,20 +76,21 @@ def small(config):
 
 
 @pytest.mark.parametrize("config", sorted(path.name for path in CONFIGS.glob("*.yaml")))
-def test_config_trains_resumes_and_tests(config, drawn, tmp_path, monkeypatch):
+def test_config_trains_and_tests(config, drawn, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LANDMARK_DATA", str(drawn))
     monkeypatch.setattr("datamodules.aflw.TRAINING_FACES", 12)  # of the 20 drawn faces
     options, epochs = small(config)
-    monkeypatch.setenv("STOP_AFTER_EPOCH", "0")
-    first = run("fit", "--config", config, *options)
-    assert first.trainer.global_step == 2
+    resuming = ()
+    if config in RESUMED:
+        monkeypatch.setenv("STOP_AFTER_EPOCH", "0")
+        assert run("fit", "--config", config, *options).trainer.global_step == 2
+        monkeypatch.delenv("STOP_AFTER_EPOCH")
+        resuming = ("--resume",)
+    trained = run("fit", "--config", config, *options, *resuming)  # past LDEQ's early gradient, through all rounds
+    assert trained.trainer.global_step == 2 * epochs
     name = Path(config).stem
-    last = torch.load(f"runs/{name}/checkpoints/last.ckpt", weights_only=True)
-    assert last["global_step"] == 2
-    monkeypatch.delenv("STOP_AFTER_EPOCH")
-    again = run("fit", "--config", config, *options, "--resume")  # past LDEQ's early gradient, through all rounds
-    assert again.trainer.global_step == 2 * epochs
+    assert torch.load(f"runs/{name}/checkpoints/last.ckpt", weights_only=True)["global_step"] == 2 * epochs
     tested = run("test", "--config", config, *options)
     assert 0 < tested.trainer.callback_metrics["test/nme"] < 1000
     assert {path.suffix for path in Path(f"runs/{name}/test").iterdir()} == {".csv", ".json", ".png"}

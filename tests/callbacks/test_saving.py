@@ -68,7 +68,9 @@ def same(one, other):
     return all(torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize("method", sorted(METHODS.keys() - {*THOROUGH}))
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=pytest.mark.thorough) if name in THOROUGH else name for name in METHODS]
+)
 def test_a_training_saved_in_an_epoch_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, capsys, method):
     write_training(tmp_path, method, callbacks=ASKING)
     run("fit", "--config", "every.yaml", "--name", "whole")

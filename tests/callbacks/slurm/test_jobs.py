@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import redirect_stderr, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from io import StringIO
 from pathlib import Path
 
@@ -27,16 +27,31 @@ BESIDE = ("--config", "tiny.yaml", "--trainer.enable_progress_bar=false", "--tra
 
 
 class Slow(Callback):
-    """Takes its time over each batch, and says where it is by making files."""
+    """Takes its time over each batch; says by a file that it is training or has ended, and waits there for `waits`."""
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         time.sleep(float(os.environ.get("SLOW", "0")))
         if trainer.current_epoch == 1 and batch_idx == 0:
-            Path(trainer.default_root_dir, f"training-{trainer.global_rank}").write_text(str(os.getpid()))
+            self.is_at(trainer, "training")
 
     def on_fit_end(self, trainer, pl_module):
-        Path(trainer.default_root_dir, "ended").touch()
-        time.sleep(float(os.environ.get("SLOW_END", "0")))
+        self.is_at(trainer, "ended")
+
+    @staticmethod
+    def is_at(trainer, place):
+        Path(trainer.default_root_dir, f"{place}-{trainer.global_rank}").write_text(str(os.getpid()))
+        while Path(f"wait-{place}").exists():
+            time.sleep(0.05)
+
+
+@contextmanager
+def waits(place):
+    """A training that comes to this place waits there for the end of this."""
+    Path(f"wait-{place}").touch()
+    try:
+        yield
+    finally:
+        Path(f"wait-{place}").unlink()
 
 
 class FillDisk(Callback):
@@ -150,9 +165,10 @@ def test_a_job_that_is_asked_saves_is_queued_again_and_ends_as_an_uninterrupted_
     """On two nodes, with all that may make one process end later than the other."""
     monkeypatch.setenv("SLOW", "0.5")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    job = submitted("--wandb", "tests", "--nodes", "2", "--data.init_args.num_workers=1")
-    appears("runs/tiny/training-0")
-    slurm.run("scancel", "--signal=USR1", job)
+    with waits("training"):
+        job = submitted("--wandb", "tests", "--nodes", "2", "--data.init_args.num_workers=1")
+        appears("runs/tiny/training-0")
+        slurm.run("scancel", "--signal=USR1", job)
     assert slurm.wait(job) == "COMPLETED", said()
     assert slurm.state(job)["Restarts"] == "1"
     assert re.search(r"stopped by SIGUSR1; run tiny keeps what it has done of epoch \d; continue it with: ", said())
@@ -174,29 +190,31 @@ def test_a_signal_while_it_starts_only_queues_it_again(slurm, folder):
     assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
 
 
-def test_a_signal_after_the_end_does_nothing(slurm, folder, monkeypatch):
-    monkeypatch.setenv("SLOW_END", "3")
-    job = submitted()
-    appears("runs/tiny/ended")
-    slurm.run("scancel", "--signal=USR1", job)
+def test_a_signal_after_the_end_does_nothing(slurm, folder):
+    with waits("ended"):
+        job = submitted()
+        appears("runs/tiny/ended-0")
+        slurm.run("scancel", "--signal=USR1", job)
+        time.sleep(1)  # it comes
     assert slurm.wait(job) == "COMPLETED", said()
     assert slurm.state(job)["Restarts"] == "0"
 
 
 def test_a_preempted_job_goes_on(slurm, folder, monkeypatch):
     monkeypatch.setenv("SLOW", "0.5")
-    job = submitted()
-    appears("runs/tiny/training-0")
-    slurm.run("scontrol", "requeue", job)  # SIGTERM, and SIGKILL after KillWait
+    with waits("training"):
+        job = submitted()
+        appears("runs/tiny/training-0")
+        slurm.run("scontrol", "requeue", job)  # SIGTERM, and SIGKILL after KillWait
     assert slurm.wait(job) == "COMPLETED", said()
     assert "Restored all states from the checkpoint" in said()
     assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3 * (17 // 4)
 
 
-def test_a_killed_process_ends_the_job_which_is_continued(slurm, folder, monkeypatch):
-    monkeypatch.setenv("SLOW", "0.5")
-    job = submitted("--nodes", "2")
-    os.kill(int(appears("runs/tiny/training-1").read_text()), signal.SIGKILL)
+def test_a_killed_process_ends_the_job_which_is_continued(slurm, folder):
+    with waits("training"):
+        job = submitted("--nodes", "2")
+        os.kill(int(appears("runs/tiny/training-1").read_text()), signal.SIGKILL)
     assert slurm.wait(job, seconds=60) == "FAILED", said()  # the other process does not wait for ever
     with pytest.raises(UsageError, match=r"run runs/tiny exists; add --resume to go on with it"):
         submitted()
@@ -204,12 +222,11 @@ def test_a_killed_process_ends_the_job_which_is_continued(slurm, folder, monkeyp
     assert torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
 
 
-def test_of_two_jobs_with_one_name_one_trains(slurm, folder, monkeypatch):
-    monkeypatch.setenv("SLOW", "2")
-    first = submitted()
-    appears("runs/tiny/training-0")
-    second = submitted("--resume")
-    assert slurm.wait(second) == "FAILED", said()
+def test_of_two_jobs_with_one_name_one_trains(slurm, folder):
+    with waits("training"):
+        first = submitted()
+        appears("runs/tiny/training-0")
+        assert slurm.wait(submitted("--resume")) == "FAILED", said()
     assert "another process is training run tiny; wait for its end or choose another --name" in said()
     assert slurm.wait(first) == "COMPLETED", said()
     with Path("runs/tiny/metrics.csv").open(newline="") as file:
