@@ -26,11 +26,11 @@ demo: install
 	@echo "Open runs/demo/report.html; pictures and tables are in runs/demo/test/"
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # What is left out of `make test`: the same of more methods.
 test-thorough: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m thorough
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m thorough
 
 lint: install
 	$(BIN)/ruff check .

@@ -5,6 +5,13 @@ import signal
 
 import pytest
 
+LONG = ("test_jobs.py", "test_ddp.py", "test_configs.py", "test_profile.py", "test_killed.py", "test_runs.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Long files come first: at the end one process would have the last of them, and the others nothing."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def few_collections():
