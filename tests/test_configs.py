@@ -24,7 +24,7 @@ NARROW = {"injection_width": 8, "width": 8, "width_step": 4, "early_epochs": 1} 
 SMALL = {"backbone": "test_resnet", "pretrained": "false"}  # PIPNet and its baselines
 SMALL_DISCOVERY = {"widths": "[8, 16, 16]", "width": 8, "blocks": 1, "contrastive_epochs": 1}
 SMALL_HRNET = {"backbone": "hrnet_w18_small", "pretrained": "false"}
-RESUMED = ("ldeq_wflw.yaml", "pipnet_gssl_stc.yaml", "hrnet_300w.yaml", "discovery_cat_head.yaml")  # the others' methods
+RESUMED = ("ldeq_wflw.yaml", "pipnet_gssl_stc.yaml", "hrnet_300w.yaml", "discovery_cat_head.yaml")  # all methods
 
 
 @pytest.fixture(scope="module")
