@@ -138,7 +138,14 @@ def test_a_run_killed_in_an_epoch_and_resumed_ends_as_an_uninterrupted_one(tmp_p
         assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
-@pytest.mark.parametrize(("signum", "whom"), [(signal.SIGTERM, "all"), (signal.SIGTERM, "one"), (signal.SIGINT, "all")])
+@pytest.mark.parametrize(
+    ("signum", "whom"),
+    [
+        (signal.SIGTERM, "all"),
+        (signal.SIGINT, "all"),
+        pytest.param(signal.SIGTERM, "one", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_signal_ends_a_run_with_one_sentence(signum, whom, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_experiment(tmp_path, max_epochs=4, callbacks=[{"class_path": "tests.experiment.WaitToBeKilled"}])

@@ -57,7 +57,7 @@ def test_another_broken_pipe_is_an_error_of_the_program():
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("lines", [0, 6, *(pytest.param(lines, marks=pytest.mark.thorough) for lines in (1, 40))])
+@pytest.mark.parametrize("lines", [0, *(pytest.param(lines, marks=pytest.mark.thorough) for lines in (1, 6, 40))])
 def test_a_test_leaves_its_report(tried, lines):
     (tried / "report.html").unlink()
     (tried / f"{STEM}.json").unlink()

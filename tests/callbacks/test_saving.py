@@ -142,7 +142,10 @@ def test_diverged_weights_are_not_saved(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("signum", "job", "status"),
-    [(signal.SIGUSR1, False, signals.AGAIN), (signal.SIGTERM, True, 128 + signal.SIGTERM)],
+    [
+        (signal.SIGUSR1, False, signals.AGAIN),
+        pytest.param(signal.SIGTERM, True, 128 + signal.SIGTERM, marks=pytest.mark.thorough),
+    ],
 )
 def test_a_signal_asks(tmp_path, signum, job, status):
     write_experiment(tmp_path, max_epochs=2, callbacks=ASKING)

@@ -133,7 +133,7 @@ def _detected_elsewhere(detector, picture, results):
 
 
 @needs_network
-@pytest.mark.parametrize(("method", "opened"), [("fork", 2), ("spawn", 1)])
+@pytest.mark.parametrize(("method", "opened"), [("fork", 2), pytest.param("spawn", 1, marks=pytest.mark.thorough)])
 def test_other_processes_find_the_same(group, monkeypatch, method, opened):
     """Each opens the network itself, also a fork of one that has: its threads would not be there."""
     monkeypatch.setattr(face_detector.torch, "get_num_threads", lambda: 2)

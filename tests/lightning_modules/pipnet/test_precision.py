@@ -12,7 +12,10 @@ from tests.mixed_experiment import synthetic, write_mixed
 METHODS = {"PIPNet": {}, "CoordNet": {"size": 128}, "MapNet": {"stride": 8}}
 
 
-@pytest.mark.parametrize("method", [*METHODS, "SelfTraining"])
+@pytest.mark.parametrize(
+    "method",
+    ["PIPNet", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("CoordNet", "MapNet", "SelfTraining"))],
+)
 def test_bfloat16_is_for_the_backbone(tmp_path, monkeypatch, method):
     monkeypatch.chdir(tmp_path)
     features, numbers = watch(monkeypatch)

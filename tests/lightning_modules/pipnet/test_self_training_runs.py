@@ -63,6 +63,7 @@ def test_a_run_that_dies_in_each_round_ends_as_an_uninterrupted_one(folder, monk
     check_same("whole", "killed")
 
 
+@pytest.mark.thorough
 def test_a_run_killed_between_two_rounds_and_resumed_with_workers(folder):
     """The kill comes when the labels of round 2 are written and the checkpoint of their epoch is not."""
     words = ("fit", "--config", "mixed.yaml", "--name", "killed", "--data.init_args.labelled.init_args.num_workers=1")
@@ -75,6 +76,7 @@ def test_a_run_killed_between_two_rounds_and_resumed_with_workers(folder):
     check_same("whole", "killed")
 
 
+@pytest.mark.thorough
 def test_rounds_that_continue_resume_too(folder, monkeypatch):
     write_mixed(folder, tasks=[64, 32], from_scratch=False, trainer={"max_epochs": 6, **CALLBACKS})
     run("fit", "--config", "mixed.yaml", "--name", "continued")

@@ -38,7 +38,9 @@ def small(method=SimpleBaselines, **options):
     return method(5, **METHODS[method], **options)
 
 
-@every
+@pytest.mark.parametrize(
+    "method", [HRNet, SimpleBaselines, StackedHourglass, pytest.param(CPN, marks=pytest.mark.thorough)]
+)
 @pytest.mark.parametrize("coordconv", [False, True])
 def test_the_loss_falls(silent, method, coordconv):
     losses = fall(small(method, coordconv=coordconv), lr=1e-3)

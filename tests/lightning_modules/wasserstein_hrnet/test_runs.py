@@ -38,7 +38,10 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    ["HRNet", "SimpleBaselines", *(pytest.param(m, marks=pytest.mark.thorough) for m in ("CPN", "StackedHourglass"))],
+)
 def test_it_trains_resumes_tests_and_predicts(experiment, monkeypatch, method):
     fetched = []
     monkeypatch.setattr(TimmPyramid, "load_imagenet", lambda self: fetched.append(self.name))

@@ -233,7 +233,7 @@ def test_no_pairs_and_no_numbers_are_no_trouble(solver):
     assert potential[1].isfinite().all()
 
 
-@pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0, 6.0])
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0, pytest.param(6.0, marks=pytest.mark.thorough)])
 def test_too_small_an_epsilon_is_refused_with_the_smallest(sigma):
     centres = points()
     source = distributions("one-hot", centres)
