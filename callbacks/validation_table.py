@@ -70,7 +70,6 @@ class ValidationTable(Callback):
         rows = [subset_row(name, size, values) for name, size in sizes.items() if size]
         Console().print(result_table(f"{title}, {len(faces)} faces", rows), soft_wrap=True)
         if filters:
-            file = write_filters(
-                self.run.path, Chosen(filters.chosen, f"validation videos of {data.validated_on} ({filters.videos})")
-            )
+            by = f"validation videos of {data.validated_on} ({filters.videos})"
+            file = write_filters(self.run.path, Chosen(filters.chosen, by, pl_module.trained_step))
             Console().print(further_table(filters.table()), f"{file}, which test reads", sep="\n", soft_wrap=True)

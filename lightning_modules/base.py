@@ -48,6 +48,7 @@ class LandmarkModule(LightningModule):
         self.markup: str | None = None  # its name; None if the checkpoint is from elsewhere
         self.trained_size: int | None = None  # side of the images trained on; None likewise
         self.trained_box: str | None = None  # how their crops were cut; None likewise
+        self.trained_step: int | None = None  # of the optimiser, that the loaded weights are of; None likewise
         self.box_margins: list[float] | None = None  # about landmarks' tight boxes: `LandmarkDataModule.box_margins`
         self.step_seed: int | None = None  # of this training batch, the same on all processes; `StepSeed` sets it
         self._map_weights: Tensor | None = None
@@ -202,7 +203,7 @@ class LandmarkModule(LightningModule):
             return Further()
         trainer: Any = self.trainer
         chosen = read_filters(Path(trainer.default_root_dir))
-        return Further(video_tables(self.videos, trainer.datamodule, chosen))
+        return Further(video_tables(self.videos, trainer.datamodule, chosen, self.trained_step))
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
         """``index`` (B,), ``landmarks`` (B, N, 2) in pixels of the original image, ``confidence`` (B, N).
@@ -230,6 +231,7 @@ class LandmarkModule(LightningModule):
         """
         self.markup = checkpoint.get("markup", self.markup)
         self.trained_size, self.trained_box = checkpoint.get("input_size"), checkpoint.get("box")
+        self.trained_step = checkpoint.get("global_step")
         self.box_margins = checkpoint.get("box_margins", self.box_margins)
         file = (self._trainer and self._trainer.ckpt_path) or "the checkpoint"
         if difference := first_difference(self.state_dict(), checkpoint["state_dict"]):

@@ -77,7 +77,9 @@ class FilePredictions(Callback):
                 data.done |= self.tables[source.name].begun()
         about.check(data.files, done | {name for name, frames in data.done.items() if frames})
         if before:
-            note(f"{before} of {files} files were predicted before and are in {self.folder}")
+            plain = [s for s in data.files if data.overlays and s.name in done and not self._overlay(s).is_file()]
+            without = f", {len(plain)} without overlays (drawn where another folder is --data.out)" if plain else ""
+            note(f"{before} of {files} files were predicted before and are in {self.folder}{without}")
         if trainer.is_global_zero:
             about.write(data.files)
         self.left = Counter(table.path for table in self.tables.values())
@@ -151,13 +153,15 @@ class FilePredictions(Callback):
 
     def _draw(self, batch: Any, image: Any, faces: list[Face]) -> None:
         drawn = draw_faces(image, faces, self.edges)
-        path = self.folder / batch.source.name
         if batch.source.still:
-            save_image(path.with_name(f"{path.name}_overlay.jpg"), drawn)
+            save_image(self._overlay(batch.source), drawn)
             return
         if self.overlay is None:
-            self.overlay = OverlayVideo(path.with_name(f"{path.name}_overlay.mp4"))
+            self.overlay = OverlayVideo(self._overlay(batch.source))
         self.overlay.write(drawn, batch.seconds)
+
+    def _overlay(self, source: Any) -> Path:
+        return self.folder / f"{source.name}_overlay.{'jpg' if source.still else 'mp4'}"
 
     def _end(self, batch: Any) -> None:
         """The end of a file."""

@@ -64,13 +64,20 @@ class Chosen(NamedTuple):
 
     filters: list[Filter]
     by: str  # which videos
+    step: int | None = None  # of the training that the weights were of
+
+    def of(self, step: int | None) -> str:
+        """What chose them, and that it was with other weights than those of ``step``."""
+        if step == self.step:
+            return self.by
+        return f"{self.by} with the weights of step {self.step}, here those of step {step} (validate chooses anew)"
 
 
 def write_filters(folder: Path, chosen: Chosen) -> Path:
     """Note chosen filters in a run's folder."""
     path = folder / FILE
     filters = [{"kind": type(each).__name__, **asdict(each)} for each in chosen.filters]
-    path.write_text(json.dumps({"chosen by": chosen.by, "filters": filters}, indent=1))
+    path.write_text(json.dumps({"chosen by": chosen.by, "step": chosen.step, "filters": filters}, indent=1))
     return path
 
 
@@ -85,6 +92,7 @@ def read_filters(folder: Path) -> Chosen:
         return Chosen([], "")
     try:
         content = json.loads(path.read_text())
-        return Chosen([KINDS[row.pop("kind")](**row) for row in content["filters"]], str(content["chosen by"]))
+        filters = [KINDS[row.pop("kind")](**row) for row in content["filters"]]
+        return Chosen(filters, str(content["chosen by"]), content["step"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not as validate writes it ({error!r:.80}); run validate again") from error

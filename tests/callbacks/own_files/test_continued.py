@@ -29,6 +29,16 @@ def test_what_is_done_is_not_done_again(predict, capsys):
     assert sorted(names) == ["later.png", "one.png", "sub/none.jpg"]
 
 
+def test_overlays_that_are_asked_for_later_are_not_passed_over_in_silence(predict, capsys):
+    predict("--data.path", "mine/clip.mp4", "--data.overlays=false")
+    predict("--data.path", "mine/clip.mp4", "--data.overlays=false")
+    assert "overlays" not in capsys.readouterr().err
+    predict("--data.path", "mine/clip.mp4")
+    said = capsys.readouterr().err
+    assert "1 of 1 files were predicted before and are in runs/squares/predictions/" in said
+    assert ", 1 without overlays (drawn where another folder is --data.out)\n" in said
+
+
 def test_predictions_are_not_continued_with_other_detections(predict, monkeypatch, capsys):
     asked = []
 

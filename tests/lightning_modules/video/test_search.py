@@ -57,7 +57,7 @@ def test_a_video_of_one_frame_says_nothing_of_flicker():
 
 
 def test_what_is_chosen_is_kept(tmp_path):
-    chosen = Chosen([MovingAverage(0.3), SavitzkyGolay(9, 2), OneEuro(1, 10.0)], "5 videos of WFLW-V")
+    chosen = Chosen([MovingAverage(0.3), SavitzkyGolay(9, 2), OneEuro(1, 10.0)], "5 videos of WFLW-V", 7)
     write_filters(tmp_path, chosen)
     assert read_filters(tmp_path) == chosen
 

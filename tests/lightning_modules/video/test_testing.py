@@ -120,7 +120,7 @@ def test_a_trajectory_that_there_is_not(experiment, capsys, wrong):
 def test_validate_chooses_filters_that_test_then_has(experiment, capsys):
     run("validate", "--name", "run")
     said = capsys.readouterr().out
-    chosen, by = read_filters(Path("runs/run"))
+    chosen, by, step = read_filters(Path("runs/run"))
     assert [type(each).__name__ for each in chosen] == ["MovingAverage", "SavitzkyGolay", "OneEuro"]
     for each in chosen:
         assert each.title in said
@@ -131,6 +131,13 @@ def test_validate_chooses_filters_that_test_then_has(experiment, capsys):
     methods = [row["method"] for row in rows_of("videos")]
     assert methods[:2] == ["each frame alone", "RwR"]
     assert set(methods) == {"each frame alone", "RwR", "EMA 0.15", "EMA 0.3", "EMA 0.5", *(e.title for e in chosen)}
+    content = json.loads(Path("runs/run/filters.json").read_text())
+    Path("runs/run/filters.json").write_text(json.dumps({**content, "step": 1000}))
+    run("test", "--name", "run")
+    about = json.loads(next(Path("runs/run/test").glob("*.json")).read_text())
+    assert about["tables"]["videos"]["note"].endswith(
+        f" with the weights of step 1000, here those of step {step} (validate chooses anew)."
+    )
     Path("runs/run/filters.json").write_text('[{"kind": "Median"}]')
     with pytest.raises(SystemExit):
         run("test", "--name", "run")
