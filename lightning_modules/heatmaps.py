@@ -140,29 +140,29 @@ def _quarter(line: Tensor, at: Tensor) -> Tensor:
 
 def barycentre(heatmaps: Tensor) -> Tensor:
     """Centre of mass (..., 2) as (x, y) in cells, of non-negative heatmaps (..., h, w)."""
-    height, width = heatmaps.shape[-2:]
-    total = heatmaps.sum(dim=(-2, -1)).clamp_min(torch.finfo(heatmaps.dtype).tiny)
+    return _middle(heatmaps.sum(dim=-2), heatmaps.sum(dim=-1))
+
+
+def _middle(across: Tensor, down: Tensor) -> Tensor:
+    """The barycentre of heatmaps whose columns sum to ``across`` (..., w) and whose rows to ``down`` (..., h)."""
     # Sums of products, not matrix products: autocast would round those to bfloat16, a fifth of a cell.
-    x = (heatmaps.sum(dim=-2) * torch.arange(width, dtype=heatmaps.dtype, device=heatmaps.device)).sum(dim=-1)
-    y = (heatmaps.sum(dim=-1) * torch.arange(height, dtype=heatmaps.dtype, device=heatmaps.device)).sum(dim=-1)
-    return torch.stack([x, y], dim=-1) / total.unsqueeze(-1)
+    x = (across * torch.arange(across.shape[-1], dtype=across.dtype, device=across.device)).sum(dim=-1)
+    y = (down * torch.arange(down.shape[-1], dtype=down.dtype, device=down.device)).sum(dim=-1)
+    return torch.stack([x, y], dim=-1) / _mass(across).unsqueeze(-1)
 
 
-def spread(heatmaps: Tensor) -> Tensor:
-    """Root of the total `variance`, in cells (...).
-
-    The official LDEQ code subtracts a mean in [0, 1] from a grid of 0..63, so that a one-hot heatmap reports 0.49
-    rather than 0; here mean and grid share a unit.
-    """
-    return variance(heatmaps).sqrt()
+def _mass(across: Tensor) -> Tensor:
+    return across.sum(dim=-1).clamp_min(torch.finfo(across.dtype).tiny)
 
 
 def variance(heatmaps: Tensor) -> Tensor:
-    """Total variance, var x + var y, in cells squared (...), of heatmaps (..., h, w) read as distributions."""
-    height, width = heatmaps.shape[-2:]
-    total = heatmaps.sum(dim=(-2, -1)).clamp_min(torch.finfo(heatmaps.dtype).tiny)
-    mean = barycentre(heatmaps)
-    x = torch.arange(width, dtype=heatmaps.dtype, device=heatmaps.device) - mean[..., :1]  # (..., w)
-    y = torch.arange(height, dtype=heatmaps.dtype, device=heatmaps.device) - mean[..., 1:]  # (..., h)
-    found = (heatmaps.sum(dim=-2) * x**2).sum(dim=-1) + (heatmaps.sum(dim=-1) * y**2).sum(dim=-1)
-    return found / total
+    """Total variance, var x + var y, in cells squared (...), of heatmaps (..., h, w) read as distributions.
+
+    The official LDEQ code subtracts a mean in [0, 1] from a grid of 0..63, so that of a one-hot heatmap it takes the
+    root to be 0.49 rather than 0; here mean and grid share a unit.
+    """
+    across, down = heatmaps.sum(dim=-2), heatmaps.sum(dim=-1)
+    mean = _middle(across, down)
+    x = torch.arange(across.shape[-1], dtype=mean.dtype, device=mean.device) - mean[..., :1]  # (..., w)
+    y = torch.arange(down.shape[-1], dtype=mean.dtype, device=mean.device) - mean[..., 1:]  # (..., h)
+    return ((across * x**2).sum(dim=-1) + (down * y**2).sum(dim=-1)) / _mass(across)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from datamodules.batch import LandmarkBatch
 from lightning_modules.base import LandmarkModule, LandmarkPrediction
-from lightning_modules.heatmaps import HeatmapLoss, barycentre, cell_to_pixel, pixel_to_cell, spread
+from lightning_modules.heatmaps import HeatmapLoss, barycentre, cell_to_pixel, pixel_to_cell, variance
 from lightning_modules.ldeq.implicit import Equilibrium, Gradient, Implicit, SingleStep
 from lightning_modules.ldeq.losses import MeanSquare, PointLoss
 from lightning_modules.ldeq.network import STRIDE, Cell, Stem, initialize
@@ -151,8 +151,9 @@ class LDEQ(LandmarkModule):
             return self.cell(z, x if len(rows) == len(x) else x[rows])
 
         precision = torch.promote_types(x.dtype, torch.float32)  # the state stays precise under autocast
-        z0 = x.new_zeros(len(x), self.maps, height // STRIDE, width // STRIDE, dtype=precision)
-        return cell, z0.contiguous(memory_format=torch.channels_last)
+        shape = len(x), self.maps, height // STRIDE, width // STRIDE
+        z0 = torch.empty(shape, dtype=precision, device=x.device, memory_format=torch.channels_last)
+        return cell, z0.zero_()
 
     def decode(self, z: Tensor) -> Tensor:
         """Landmarks (B, N, 2) in input pixels: the barycentre (soft-argmax) of the landmarks' maps."""
@@ -161,7 +162,7 @@ class LDEQ(LandmarkModule):
     def predict(self, z: Tensor) -> LandmarkPrediction:
         """The reading of an equilibrium. Confidence is 1 / (1 + s^2), s the heatmap's spread in cells."""
         heatmaps = z[:, : self.num_landmarks]
-        confidence = 1 / (1 + spread(heatmaps) ** 2)
+        confidence = 1 / (1 + variance(heatmaps))
         return LandmarkPrediction(self.decode(z), confidence, heatmaps)
 
     def mass(self, prediction: LandmarkPrediction) -> Tensor | None:

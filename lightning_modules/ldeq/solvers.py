@@ -179,8 +179,9 @@ class Anderson(Solver):
         check_range(self, memory=(1, inf), ridge=(0, inf), mixing=(0, 1))
 
     def remember(self, z: Tensor) -> Memory:
-        """Room for m iterates and residuals; after the last evaluation nothing is remembered."""
-        return _AndersonMemory(z, max(1, min(self.memory, self.max_iterations - 1)), self.ridge, self.mixing)
+        """Room for m iterates and residuals; after the last evaluation nothing is remembered, and of one nothing is."""
+        steps = min(self.memory, self.max_iterations - 1)
+        return _AndersonMemory(z, steps, self.ridge, self.mixing) if steps > 1 else _Plain(1 - self.mixing)
 
 
 class _AndersonMemory(Memory):

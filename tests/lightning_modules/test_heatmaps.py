@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from lightning_modules.heatmaps import argmax, barycentre, bilinear_argmax, cell_to_pixel, pixel_to_cell, render, spread
+from lightning_modules.heatmaps import (
+    argmax,
+    barycentre,
+    bilinear_argmax,
+    cell_to_pixel,
+    pixel_to_cell,
+    render,
+    variance,
+)
 
 
 def test_cell_centres_by_hand():
@@ -27,10 +35,10 @@ def test_gaussian_is_that_of_a_loop_over_the_cells():
     assert maps[0, 3].max() < 1e-100  # far outside
 
 
-def test_a_gaussian_in_the_map_has_its_mean_its_spread_and_its_squares():
+def test_a_gaussian_in_the_map_has_its_mean_its_variance_and_its_squares():
     maps = render(torch.tensor([[31.7, 29.4]], dtype=torch.float64), 3.0, 64, 64)
     torch.testing.assert_close(barycentre(maps), torch.tensor([[31.7, 29.4]], dtype=torch.float64))
-    assert spread(maps).item() == pytest.approx(3 * 2**0.5)
+    assert variance(maps).item() == pytest.approx(2 * 3**2)
     assert maps.square().sum().item() == pytest.approx(math.pi * 9)
 
 
@@ -98,25 +106,25 @@ def test_barycentre_is_scale_free_and_moves_with_the_map():
     torch.testing.assert_close(moved, torch.tensor([1.0, 0.0], dtype=torch.float64).expand(2, 3, 2))
 
 
-def test_spread_of_a_point_is_zero_and_of_a_gaussian_its_sigma_along_both_axes():
+def test_variance_of_a_point_is_zero_and_of_a_gaussian_that_along_both_axes():
     point = torch.zeros(1, 1, 64, 64, dtype=torch.float64)
     point[0, 0, 32, 32] = 1
-    assert spread(point).item() == 0.0  # the official formula says 0.49
+    assert variance(point).item() == 0.0  # the official formula says 0.49 squared
     grid = torch.arange(64, dtype=torch.float64) - 30.3
     gaussian = torch.exp(-(grid**2) / (2 * 3.0**2))
-    assert spread((gaussian[:, None] * gaussian)[None, None]).item() == pytest.approx(3 * 2**0.5, rel=1e-6)
+    assert variance((gaussian[:, None] * gaussian)[None, None]).item() == pytest.approx(2 * 3**2, rel=1e-6)
 
 
 def test_an_empty_heatmap_gives_no_nan():
     assert barycentre(torch.zeros(1, 1, 4, 4)).isfinite().all()
-    assert spread(torch.zeros(1, 1, 4, 4)).isfinite().all()
+    assert variance(torch.zeros(1, 1, 4, 4)).isfinite().all()
 
 
 def test_autocast_does_not_round_a_reading():
     heatmaps = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) ** 8
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = barycentre(heatmaps), spread(heatmaps)
-    torch.testing.assert_close(rounded, (barycentre(heatmaps), spread(heatmaps)), atol=1e-4, rtol=0)
+        rounded = barycentre(heatmaps), variance(heatmaps)
+    torch.testing.assert_close(rounded, (barycentre(heatmaps), variance(heatmaps)), atol=1e-4, rtol=0)
 
 
 def test_the_bilinear_reading_by_hand():
