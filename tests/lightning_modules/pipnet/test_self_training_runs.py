@@ -97,7 +97,8 @@ def learnt(name):
     return counts | {int(state["step"]) for state in checkpoint["optimizer_states"][0]["state"].values()}
 
 
-@pytest.mark.parametrize("from_scratch", [True, pytest.param(False, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("from_scratch", [True, False])
 def test_a_run_that_is_given_another_task(tmp_path, monkeypatch, from_scratch):
     monkeypatch.chdir(tmp_path)
     write_mixed(tmp_path, tasks=[32, 32], from_scratch=from_scratch, trainer={"max_epochs": 3, **CALLBACKS})
