@@ -203,7 +203,7 @@ class LandmarkModule(LightningModule):
             return Further()
         trainer: Any = self.trainer
         chosen = read_filters(Path(trainer.default_root_dir))
-        return Further(video_tables(self.videos, trainer.datamodule, chosen, self.trained_step))
+        return Further(video_tables(self.videos, trainer.datamodule, chosen))
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
         """``index`` (B,), ``landmarks`` (B, N, 2) in pixels of the original image, ``confidence`` (B, N).

@@ -17,17 +17,17 @@ from lightning_modules.video.tables import method_table, trajectory_tables, vide
 EMA = tuple(MovingAverage(weight) for weight in (0.15, 0.3, 0.5))  # the paper's, the one for HIH, and a strong one
 
 
-def video_tables(collected: CollectedVideos, data: Any, chosen: Chosen, step: int | None = None) -> dict[str, Table]:
+def video_tables(collected: CollectedVideos, data: Any, chosen: Chosen) -> dict[str, Table]:
     """Tables of a test; all ranks call it.
 
     Args:
         collected: this rank's videos.
         data: the datamodule.
         chosen: filters tested beside three moving averages.
-        step: of the training that the weights are of.
     """
     filters = [*EMA, *(smoothing for smoothing in chosen.filters if smoothing not in EMA)]
-    by = f" {', '.join(each.title for each in chosen.filters)}: chosen by {chosen.of(step)}." if chosen.filters else ""
+    by = chosen.of(collected.module.trained_step)
+    by = f" {', '.join(each.title for each in chosen.filters)}: chosen by {by}." if chosen.filters else ""
     tables = collected.errors(filters)
     names, subsets = data.test_videos(tables[ALONE][:, 0].long().tolist())
     errors = {method: table[:, 1:].numpy() for method, table in tables.items()}
